@@ -37,7 +37,10 @@ type Delivery struct {
 	Key      KeyID
 	Session  string
 	Sequence int64
-	Test     bool
+	Test     bool // of its event: it is sent once, and says nothing about the health of the receiver
+	// AtOnce marks the delivery of a test-send that was just accepted. It waits for nothing.
+	// It is not stored: after a restart the delivery takes its turn in its lane.
+	AtOnce bool
 
 	// Attempts counts all attempts. Step counts those that used up an entry of
 	// the retry schedule: an internal fault uses up none, and a resend starts

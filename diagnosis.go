@@ -15,6 +15,8 @@ type Diagnosis struct {
 	Head         DeliveryID
 	HeadSequence int64 // its sequence number
 	HeldUntil    time.Time
+	// TestSends are the events of test-sends to the callback that are being sent.
+	TestSends []EventID
 	// Order is what the session's next first attempt waits for in the order group.
 	Order OrderWait
 }

@@ -52,7 +52,7 @@ type Event struct {
 	Session  string // session key
 	Sequence int64  // 1, 2, … within the session of this API key
 	Data     []byte // a JSON object, byte for byte as it was accepted
-	Test     bool   // a marked sample made by POST /v1/callbacks/:event/test
+	Test     bool   // published as a test, or made by a test-send; see [TestTTL]
 	// Targets lists the callbacks that were in force for the event when it was
 	// accepted. Each of them gets one delivery.
 	Targets []CallbackID

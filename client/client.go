@@ -219,6 +219,8 @@ type NewEvent struct {
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
 	// Callback is given to the session; nil for none. The answer has its secret once.
 	Callback *NewSessionCallback `json:"callback,omitempty"`
+	// Test marks the event as a test: it goes where a real event goes, once.
+	Test bool `json:"test,omitempty"`
 }
 
 // Publish publishes one event.

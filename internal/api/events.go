@@ -32,6 +32,9 @@ func (a *API) publish(w http.ResponseWriter, c *call) error {
 	if err := a.admitGiven(c, b.Events); err != nil {
 		return err
 	}
+	if err := a.Tests.AllowPublishedTests(c.keyID(), published(b.Events), b.At); err != nil {
+		return err
+	}
 	evs, err := a.accept(w, c, &b)
 	if err != nil {
 		return err
@@ -89,6 +92,16 @@ func readBatch(w http.ResponseWriter, c *call) (b store.Batch, many bool, err er
 	return b, false, readEvent(body, &b.Events[0], b.At)
 }
 
+// published returns how many of the events are tests.
+func published(events []store.NewEvent) (tests int) {
+	for i := range events {
+		if events[i].Test {
+			tests++
+		}
+	}
+	return tests
+}
+
 // appendAccepted appends the answer for an event, and for the callback that it gave its
 // session unless that is nil. warning says what does not fit the schema of its type.
 func appendAccepted(out []byte, ev *callbackd.Event, given *wire.Callback, warning string) ([]byte, error) {
@@ -142,6 +155,7 @@ func newEventFields(ev *store.NewEvent) []request.Field {
 		request.Instant("deliver_at", &ev.DeliverAt),
 		request.Instant("expires_at", &ev.ExpiresAt),
 		callbacks.SessionField("callback", &ev.Callback),
+		request.Flag("test", &ev.Test),
 	}
 }
 

@@ -225,7 +225,7 @@ func TestAnUnknownMemberOfAnEventIsRefused(t *testing.T) {
 	s := start(t)
 	for _, member := range []string{`"Data":{}`, `"sessionKey":"x"`, `"payload":null`, `"idempotency_key":"x"`} {
 		one := `{"event":"SESSION:COMPLETE","session_key":"S",` + member + `}`
-		s.call("POST", "/v1/events", one).says(400, "Unknown member", "An event has event, session_key, data, id, deliver_at, expires_at and callback.")
+		s.call("POST", "/v1/events", one).says(400, "Unknown member", "An event has event, session_key, data, id, deliver_at, expires_at, callback and test.")
 		s.call("POST", "/v1/events", "["+one+"]").says(400, "Event 1 of the array", "Unknown member")
 	}
 	s.call("GET", "/v1/events", "").is(200, `{"data":[],"next":null}`)

@@ -15,6 +15,13 @@ const (
 	TestBurst = 5
 )
 
+// Limits of published tests for one API key. The breaker does not count how tests end, so
+// that it does not hold them back from a receiver that fails.
+const (
+	PublishedTestRate  = 10 // a second
+	PublishedTestBurst = 100
+)
+
 // Limits of changes of callbacks for one API key. Each change may leave a row that is
 // stored as long as an event refers to it. The burst is enough to set up all callbacks
 // that a key can have.
@@ -23,11 +30,12 @@ const (
 	ChangeBurst = 1000
 )
 
-// Limiter limits the test-sends and the changes of each API key. Make it with
+// Limiter limits the tests and the changes of each API key. Make it with
 // [NewLimiter].
 type Limiter struct {
-	tests   *ratelimit.Limiter[callbackd.KeyID]
-	changes *ratelimit.Limiter[callbackd.KeyID]
+	tests     *ratelimit.Limiter[callbackd.KeyID]
+	published *ratelimit.Limiter[callbackd.KeyID]
+	changes   *ratelimit.Limiter[callbackd.KeyID]
 	// Sessions bounds the callbacks that are for one session.
 	Sessions SessionLimiter
 }
@@ -35,9 +43,10 @@ type Limiter struct {
 // NewLimiter returns a limiter with nothing counted yet.
 func NewLimiter() *Limiter {
 	return &Limiter{
-		tests:    ratelimit.New[callbackd.KeyID](TestRate, TestBurst),
-		changes:  ratelimit.New[callbackd.KeyID](ChangeRate, ChangeBurst),
-		Sessions: SessionLimiter{keys: map[callbackd.KeyID]sessionCount{}},
+		tests:     ratelimit.New[callbackd.KeyID](TestRate, TestBurst),
+		published: ratelimit.New[callbackd.KeyID](PublishedTestRate, PublishedTestBurst),
+		changes:   ratelimit.New[callbackd.KeyID](ChangeRate, ChangeBurst),
+		Sessions:  SessionLimiter{keys: map[callbackd.KeyID]sessionCount{}},
 	}
 }
 
@@ -46,6 +55,15 @@ func NewLimiter() *Limiter {
 func (l *Limiter) AllowTest(key callbackd.KeyID, now time.Time) error {
 	if !l.tests.Allow(key, now) {
 		return callbackd.Errorf(callbackd.KindLimited, "Test-sends are limited to %d a second. Try again in a moment.", TestRate)
+	}
+	return nil
+}
+
+// AllowPublishedTests counts n published tests, and returns an error of kind
+// [callbackd.KindLimited] when fewer are left.
+func (l *Limiter) AllowPublishedTests(key callbackd.KeyID, n int, now time.Time) error {
+	if n > 0 && !l.published.AllowN(key, n, now) {
+		return callbackd.Errorf(callbackd.KindLimited, "Published tests are limited to %d at once and %d a second for an API key. Try again in a moment.", PublishedTestBurst, PublishedTestRate)
 	}
 	return nil
 }

@@ -35,7 +35,7 @@ type TrialStore interface {
 	Session(ctx context.Context, key callbackd.KeyID, sessionKey string) (*callbackd.Session, error)
 }
 
-// Run judges the newest events of a key, newest first, without test-sends. Sessions are as
+// Run judges the newest events of a key, newest first, without tests. Sessions are as
 // they are now: what they were when an event was accepted is not stored.
 func (t *Trial) Run(ctx context.Context, from TrialStore, key callbackd.KeyID) ([]Tried, error) {
 	ctx, cancel := context.WithTimeout(ctx, TrialTimeout)

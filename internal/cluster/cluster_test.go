@@ -109,12 +109,12 @@ func (c *calls) Rescan(context.Context) error {
 }
 
 func (c *calls) AcceptedElsewhere(d callbackd.Delivery) {
-	c.add("AcceptedElsewhere %d %s of key %d test=%v", d.ID.Event, d.Session, d.Key, d.Test)
+	c.add("AcceptedElsewhere %d %s of key %d at once=%v", d.ID.Event, d.Session, d.Key, d.Test && d.AtOnce)
 }
 
 func (c *calls) OnCommit(ds []callbackd.Delivery) {
 	for _, d := range ds {
-		c.add("OnCommit %d test=%v", d.ID.Event, d.Test)
+		c.add("OnCommit %d at once=%v", d.ID.Event, d.AtOnce)
 	}
 }
 
@@ -183,11 +183,11 @@ func TestTheOwnerHandlesMessages(t *testing.T) {
 	m, c := node5()
 	receive(m,
 		message{Kind: kindNew, Key: 1, Callback: 10, Event: 10, Session: "S"},
-		message{Kind: kindNew, Key: 1, Callback: 10, Event: 11, Session: "T", Test: true},
+		message{Kind: kindNew, Key: 1, Callback: 10, Event: 11, Session: "T", AtOnce: true},
 		message{Kind: kindResend, Key: 1, Callback: 10, Event: 12, Due: 99},
 		message{Kind: kindReplay, Key: 1, Callback: 10, Event: 13, Replay: 4},
 	)
-	wantCalls(t, c, "AcceptedElsewhere 10 S of key 1 test=false", "AcceptedElsewhere 11 T of key 1 test=true", "Resent 12 at 99", "Replayed 13 of 4")
+	wantCalls(t, c, "AcceptedElsewhere 10 S of key 1 at once=false", "AcceptedElsewhere 11 T of key 1 at once=true", "Resent 12 at 99", "Replayed 13 of 4")
 	wantSent(t, m)
 }
 
@@ -214,7 +214,7 @@ func TestAnotherNodeForwardsMessages(t *testing.T) {
 func TestAMessageWithoutAKeyGoesToTheHomeOfItsCallback(t *testing.T) {
 	m, c := node5()
 	receive(m, message{Kind: kindNew, Callback: 10, Event: 1, Session: "S"}, message{Kind: kindNew, Callback: 20, Event: 2, Session: "S"})
-	wantCalls(t, c, "AcceptedElsewhere 1 S of key 1 test=false")
+	wantCalls(t, c, "AcceptedElsewhere 1 S of key 1 at once=false")
 	wantSent(t, m, `9 [{"k":"new","h":1,"y":2,"c":20,"e":2,"s":"S"}]`)
 }
 
@@ -262,10 +262,10 @@ func TestTheHomeIsToldOfAChangedCallback(t *testing.T) {
 func TestDeliveriesAreRouted(t *testing.T) {
 	m, c := node5()
 	delivery := func(key callbackd.KeyID, ev callbackd.EventID) callbackd.Delivery {
-		return callbackd.Delivery{ID: callbackd.DeliveryID{Event: ev, Callback: callbackd.CallbackID(key * 10)}, Key: key, Session: "S", Sequence: int64(ev), Test: ev == 2}
+		return callbackd.Delivery{ID: callbackd.DeliveryID{Event: ev, Callback: callbackd.CallbackID(key * 10)}, Key: key, Session: "S", Sequence: int64(ev), Test: ev == 2, AtOnce: ev == 2}
 	}
 	m.OnCommit([]callbackd.Delivery{delivery(1, 1), delivery(2, 1), delivery(1, 2), delivery(3, 3)})
-	wantCalls(t, c, "OnCommit 1 test=false", "OnCommit 2 test=true")
+	wantCalls(t, c, "OnCommit 1 at once=false", "OnCommit 2 at once=true")
 	wantSent(t, m, `0 [{"k":"new","h":3,"y":3,"c":30,"e":3,"s":"S"}]`, `9 [{"k":"new","y":2,"c":20,"e":1,"s":"S"}]`)
 }
 

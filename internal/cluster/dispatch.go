@@ -83,7 +83,7 @@ func messageOf(kind string, d *callbackd.Delivery) message {
 		Callback: d.ID.Callback,
 		Event:    d.ID.Event,
 		Session:  d.Session,
-		Test:     d.Test,
+		AtOnce:   d.AtOnce,
 		Replay:   d.Replay,
 	}
 	if !d.Due.IsZero() {

@@ -29,7 +29,7 @@ type message struct {
 	Callback callbackd.CallbackID `json:"c,omitempty"`
 	Event    callbackd.EventID    `json:"e,omitempty"`
 	Session  string               `json:"s,omitempty"`
-	Test     bool                 `json:"t,omitempty"`
+	AtOnce   bool                 `json:"t,omitempty"` // it is a test-send
 	Due      int64                `json:"d,omitempty"` // milliseconds since 1970
 	Replay   callbackd.ReplayID   `json:"r,omitempty"`
 }
@@ -260,7 +260,8 @@ func (m *Member) handleOwn(msg *message) {
 		ID:      callbackd.DeliveryID{Event: msg.Event, Callback: msg.Callback},
 		Key:     msg.Key,
 		Session: msg.Session,
-		Test:    msg.Test,
+		Test:    msg.AtOnce, // the engine reads everything else from the store
+		AtOnce:  msg.AtOnce,
 		Replay:  msg.Replay,
 	}
 	if msg.Due != 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"callbackd"
@@ -12,13 +13,13 @@ import (
 // attempt is an attempt under way.
 type attempt struct {
 	q       *callbackQueue
-	l       *lane // nil for a test that is sent at once
+	l       *lane // nil for a test-send
 	cb      *callbackd.Callback
 	slot    slot
 	outcome callbackd.Outcome // its delivery, and the rest once it was sent
 }
 
-// start begins an attempt of d. l is nil for a test that is sent at once.
+// start begins an attempt of d. l is nil for a test-send.
 func (e *Engine) start(q *callbackQueue, l *lane, d *callbackd.Delivery) {
 	a := &attempt{q: q, l: l, cb: q.setting.cb, slot: e.takeSlot(q, d)}
 	a.outcome.Delivery = *d
@@ -140,15 +141,15 @@ func (e *Engine) send(a *attempt) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if a.slot.origin != nil {
+		a.slot.origin.probation.After(res, now, rand.Float64())
+	}
 	if d.Test { // a test says nothing about the health of real traffic
 		if known := q.setting.cb; known != nil && cb.Version == known.Version {
 			o.Change.Version = cb.Version
 			e.noteSuccess(q, o)
 		}
 		return
-	}
-	if a.slot.origin != nil {
-		a.slot.origin.probation.After(res, now, rand.Float64())
 	}
 	e.updateHealth(q, cb, o, now)
 }
@@ -329,6 +330,8 @@ func (e *Engine) finish(a *attempt, state callbackd.State, err error, dataInMemo
 	if l != nil {
 		l.on(callbackd.LaneRecorded)
 		e.advanceLane(q, l, o, state, err, now)
+	} else {
+		q.testSends = slices.DeleteFunc(q.testSends, func(ev callbackd.EventID) bool { return ev == id.Event })
 	}
 	e.deliveryChanged(q, o.Delivery.Session)
 	if o.Change.Pause != callbackd.NotPaused {

@@ -21,6 +21,8 @@ type callbackQueue struct {
 
 	flight  flight // of its attempts
 	replays int    // exchanges with the receiver for replays
+	// testSends are the events of test-sends until their outcome is recorded.
+	testSends []callbackd.EventID
 
 	lanes   map[string]*lane // by session
 	blocked blockedLanes

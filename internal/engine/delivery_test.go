@@ -334,3 +334,95 @@ func TestTheRateLimitSpacesAttemptsEvenly(t *testing.T) {
 		r.wantSent(100)
 	})
 }
+
+// tests publishes tests of an event, one for each session.
+func (r *rig) tests(ev callbackd.EventType, sessions ...string) (ids []callbackd.EventID) {
+	r.Helper()
+	b := store.Batch{Key: r.key.ID, At: time.Now()}
+	for _, s := range sessions {
+		b.Events = append(b.Events, store.NewEvent{Type: ev, Session: s, Data: []byte("{}"), Test: true})
+	}
+	evs, err := r.s.Accept(r.Context(), b)
+	if err != nil {
+		r.Fatal(err)
+	}
+	for _, ev := range evs {
+		ids = append(ids, ev.ID)
+	}
+	return ids
+}
+
+// A test that was published takes its turn in its session and waits for a pause, as real
+// events do. It is sent once, and what its receiver answers changes nothing for real ones.
+func TestAPublishedTestTakesItsTurnAndChangesNoHealth(t *testing.T) {
+	t.Parallel()
+	bubble(t, engine.Options{}, func(r *rig) {
+		callback := r.callback(ev1, callbackd.Policy{})
+		r.publish(ev1, "real") // ends the probation
+		pass(time.Second)
+		r.set(func(call) callbackd.Result {
+			time.Sleep(time.Second)
+			return status(410)
+		})
+		ids := r.tests(ev1, "S", "S", "S")
+		pass(1500 * time.Millisecond)
+		r.wantSent(1 + 2) // one in flight of the session
+		pass(time.Minute)
+		for _, id := range ids {
+			r.wantOneAttempt(callbackd.DeliveryID{Event: id, Callback: callback}, callbackd.Failed, 410)
+		}
+		if cb := r.wantPause(callback, callbackd.NotPaused); !cb.FailingSince.IsZero() {
+			r.Errorf("the callback has been failing since %s, because of tests", cb.FailingSince)
+		}
+		r.set(func(call) callbackd.Result { return status(500) })
+		r.tests(ev1, "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12")
+		pass(time.Second)
+		if d := r.e.Diagnosis(callback, "S", time.Now()); d.Failures != 0 || !d.OpenUntil.IsZero() {
+			r.Errorf("after tests that failed the diagnosis is %+v", d)
+		}
+		r.set(ok)
+		r.pause(callback, callbackd.PausedByUser)
+		waits, expires := r.tests(ev1, "S")[0], r.tests(ev1, "S")[0]
+		pass(time.Minute)
+		if v := r.view(waits, callback); v.State != callbackd.Pending || v.Attempts != 0 {
+			r.Errorf("while the callback is paused the test is %s", v.State)
+		}
+		if err := r.resend(waits, callback); err != nil {
+			r.Error(err)
+		}
+		pass(callbackd.TestTTL)
+		if n := r.expire(); n != 2 {
+			r.Errorf("%d tests expired, want 2", n)
+		}
+		if v := r.view(expires, callback); v.State != callbackd.Expired {
+			r.Errorf("after its ttl the test is %s", v.State)
+		}
+	})
+}
+
+// A failing receiver gets tests as it gets real events: as probes of the breaker. A test
+// that succeeds does not close the breaker for real ones.
+func TestPublishedTestsWaitForTheBreaker(t *testing.T) {
+	t.Parallel()
+	bubble(t, engine.Options{}, func(r *rig) {
+		callback := r.callback(ev1, callbackd.Policy{Retry: []time.Duration{0, time.Hour}})
+		r.set(func(c call) callbackd.Result {
+			if c.session == "T" {
+				return status(200)
+			}
+			return status(500)
+		})
+		r.batch(ev1, "S", callbackd.BreakerThreshold)
+		pass(time.Second) // the breaker is open
+		id := r.tests(ev1, "T")[0]
+		pass(time.Second)
+		if v := r.view(id, callback); v.State != callbackd.Pending {
+			r.Errorf("with an open breaker the test is %s, want pending", v.State)
+		}
+		pass(2 * callbackd.BreakerFirstWait)
+		r.wantOneAttempt(callbackd.DeliveryID{Event: id, Callback: callback}, callbackd.Delivered, 200)
+		if r.setting(callback).FailingSince.IsZero() {
+			r.Error("a test ended the failure of the callback")
+		}
+	})
+}

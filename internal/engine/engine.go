@@ -221,8 +221,8 @@ func (e *Engine) OnCommit(ds []callbackd.Delivery) {
 		switch {
 		case !d.Due.IsZero():
 			e.deferUntil(q, d.Due, now)
-		case d.Test && e.mayStart(now):
-			e.sendTest(q, d)
+		case d.AtOnce && e.mayStart(now):
+			e.sendAtOnce(q, d)
 		default:
 			e.offer(q, d)
 		}
@@ -388,9 +388,9 @@ func (e *Engine) startNext(q *callbackQueue, class int, now time.Time) {
 	q.joinReady(e)
 }
 
-// sendTest sends a test at once. The order of its lane, a pause and the breaker
+// sendAtOnce sends a test-send. The order of its lane, a pause and the breaker
 // do not hold it back.
-func (e *Engine) sendTest(q *callbackQueue, d callbackd.Delivery) {
+func (e *Engine) sendAtOnce(q *callbackQueue, d callbackd.Delivery) {
 	id := d.ID.Event
 	c := q.cursor()
 	if id <= c.at || q.known.inMemory[id] {
@@ -404,6 +404,7 @@ func (e *Engine) sendTest(q *callbackQueue, d callbackd.Delivery) {
 		c.at = max(c.at, id)
 	}
 	q.known.inMemory[id] = true
+	q.testSends = append(q.testSends, id)
 	e.events.bytes += dataOf(&d)
 	e.start(q, nil, &d)
 }

@@ -15,7 +15,7 @@ type slot struct {
 	replay  bool
 	mayHang bool
 	bytes   int64
-	origin  *origin // nil: its callback is not on probation, or it is a test
+	origin  *origin // nil: its callback is not on probation, or it is a test-send
 }
 
 // takeSlot counts an attempt of d that begins.
@@ -30,7 +30,7 @@ func (e *Engine) takeSlot(q *callbackQueue, d *callbackd.Delivery) slot {
 		e.mayHang.attempts++
 	}
 	e.addBytes(q, &s, q.bytesOf(d))
-	if o := q.trial.origin; o != nil && !d.Test {
+	if o := q.trial.origin; o != nil && !d.AtOnce {
 		s.origin = o
 		q.trial.start(q.setting.cb, e.now())
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"time"
 
 	"callbackd"
@@ -99,7 +100,7 @@ func (e *Engine) Diagnosis(id callbackd.CallbackID, session string, now time.Tim
 	if q == nil {
 		return callbackd.Diagnosis{Gate: callbackd.Gate{Running: e.mayStart(now)}}
 	}
-	out := callbackd.Diagnosis{Gate: e.gate(q, q.firstReadyClass(), now), Failures: q.health.Consecutive}
+	out := callbackd.Diagnosis{Gate: e.gate(q, q.firstReadyClass(), now), Failures: q.health.Consecutive, TestSends: slices.Clone(q.testSends)}
 	if o := q.trial.origin; o != nil {
 		out.OriginFailures = o.probation.Health.Consecutive
 	}

@@ -96,8 +96,8 @@ func (q *callbackQueue) leaveGroup(e *Engine) {
 func (e *Engine) reviewTurn(q *callbackQueue, l *lane) {
 	g := q.order.group
 	first := l.waiting[firstAttempt]
-	// The first event of a session has none before it, and a test waits for nothing.
-	if g == nil || l.head != nil || len(first) == 0 || first[0].Sequence == 1 || first[0].Test {
+	// The first event of a session has none before it.
+	if g == nil || l.head != nil || len(first) == 0 || first[0].Sequence == 1 {
 		if g != nil {
 			g.drop(l)
 		}
@@ -255,7 +255,7 @@ func (e *Engine) readEarlier(g *orderGroup, read callbackd.EarlierRead) (earlier
 			if err != nil {
 				return nil, err
 			}
-			if cb.OrderGroup() == g.key.name && !cb.Deleted() && !d.Test {
+			if cb.OrderGroup() == g.key.name && !cb.Deleted() {
 				earlier[i] = append(earlier[i], earlierDelivery{d, cb})
 			}
 		}

@@ -279,3 +279,22 @@ func TestBacklogsOfAnOrderGroupAreSentInOrder(t *testing.T) {
 		}
 	})
 }
+
+// The callbacks of an order group get the tests of a session in order, too.
+func TestPublishedTestsKeepTheOrderOfTheirGroup(t *testing.T) {
+	t.Parallel()
+	bubble(t, engine.Options{}, func(r *rig) {
+		status1, complete := r.grouped(callbackd.Policy{})
+		r.set(func(c call) callbackd.Result {
+			if c.cb == status1 {
+				time.Sleep(time.Second)
+			}
+			return status(500)
+		})
+		start := time.Now()
+		r.tests(ev1, "S", "S")
+		r.tests(callbackd.Complete, "S")
+		pass(time.Minute)
+		r.wantBegan(complete, "S", start, 2*time.Second)
+	})
+}

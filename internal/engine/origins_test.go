@@ -63,6 +63,24 @@ func TestOneEventIsNotAHundredRequestsAtAnOriginOnProbation(t *testing.T) {
 	})
 }
 
+// Published tests are on probation as real events are.
+func TestPublishedTestsAreOnProbation(t *testing.T) {
+	t.Parallel()
+	bubble(t, engine.Options{}, func(r *rig) {
+		all := r.at("example.com", 100, callbackd.Policy{})
+		r.set(slowly(time.Second, status(404)))
+		r.tests(ev1, "A")
+		pass(15*time.Second - time.Millisecond)
+		if n := len(r.sent()); n > callbackd.ProbationBurst+2 {
+			t.Errorf("%d requests within 15 s, want %d at most", n, callbackd.ProbationBurst+2)
+		}
+		pass(2 * time.Minute)
+		if d := r.e.Diagnosis(all[len(all)-1], "A", time.Now()); d.OriginFailures < callbackd.BreakerThreshold {
+			t.Errorf("%d failures at the origin, want %d or more", d.OriginFailures, callbackd.BreakerThreshold)
+		}
+	})
+}
+
 // While nothing has succeeded at an origin, its callbacks share one allowance
 // and one breaker.
 func TestCallbacksOnProbationShareTheirAllowanceAndBreaker(t *testing.T) {

@@ -31,6 +31,13 @@ func New[K comparable](perSecond rate.Limit, burst int) *Limiter[K] {
 // Allow reports whether the key may do something now. If so, it counts that.
 func (l *Limiter[K]) Allow(key K, now time.Time) bool { return l.Take(now, key) == 0 }
 
+// AllowN reports whether the key may do something n times now. If so, it counts that.
+func (l *Limiter[K]) AllowN(key K, n int, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.bucket(key, now).AllowN(now, n)
+}
+
 // Take counts one for every key and returns 0. When one of the keys has none left, it
 // counts nothing and returns how long to wait, in whole seconds.
 func (l *Limiter[K]) Take(now time.Time, keys ...K) (wait time.Duration) {

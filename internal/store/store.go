@@ -169,8 +169,10 @@ type NewEvent struct {
 	Type    callbackd.EventType
 	Session string
 	Data    []byte // the store may hold it, so the caller must not change it
-	// OnlyTo, when not 0, makes this callback the only target and marks the event
-	// as a test.
+	// Test marks the event as a test, which goes to the callbacks that a real event goes to.
+	// OnlyTo, when not 0, makes the event a test-send: a test with this callback as its only
+	// target.
+	Test   bool
 	OnlyTo callbackd.CallbackID
 	// DeliverAt and ExpiresAt are those of [callbackd.Event], as the client gave them.
 	DeliverAt, ExpiresAt time.Time
@@ -182,6 +184,9 @@ type NewEvent struct {
 	// Secrets.
 	Callback *callbackd.Callback
 }
+
+// IsTest reports whether the event is a test.
+func (n *NewEvent) IsTest() bool { return n.Test || n.OnlyTo != 0 }
 
 // Batch has the events that one request publishes. All of them are accepted, or none.
 type Batch struct {
@@ -197,7 +202,7 @@ type Batch struct {
 	Admit func() error
 	// Digest is a hash of the request, which is compared on a repeat. It is used
 	// together with Idempotency only: events with a key of their own are compared
-	// by type, session, data and times.
+	// by type, session, data, times and the mark of a test.
 	Digest [32]byte
 	// Trace is what [TraceOf] returns of the context. The store sets it.
 	Trace *callbackd.Trace

@@ -32,7 +32,7 @@ const (
 	DeletedBefore  = "deleted_before"     // the callback was deleted before the event
 	OtherEvent     = "other_event"        // the callback is for another type
 	OtherSession   = "other_session"      // the callback is for one session, and that is another
-	OnlyATest      = "test"               // the event is a test of another callback
+	OnlyATest      = "test"               // the event is a test-send of another callback
 	Filtered       = "filtered"           // the callback's filter did not match
 	NotATarget     = "not_owed"
 	Sent           = "delivered"
@@ -62,19 +62,6 @@ const (
 	DueNow         = "due"
 )
 
-// testSlack is how long a test may take to start, and to be recorded.
-const testSlack = 5 * time.Second
-
-// testInFlight reports whether a test is being sent. A test that was interrupted by a
-// stop, or that a person resends, waits like other deliveries.
-func testInFlight(v *store.DeliveryView, d *callbackd.Diagnosis, now time.Time) bool {
-	if !v.Event.Test || v.Manual || v.Attempts > 0 || !d.Running {
-		return false
-	}
-	age := now.Sub(v.Event.Accepted())
-	return age < testSlack || d.InFlight > 0 && age < v.Callback.Policy.WithDefaults().Timeout+testSlack
-}
-
 // Explain says why a delivery of the key is in its state.
 func Explain(ctx context.Context, from Reader, diagnose Diagnosis, key callbackd.KeyID, id callbackd.DeliveryID, now time.Time) (*wire.Explanation, error) {
 	v, err := from.Delivery(ctx, key, id, 0)
@@ -87,8 +74,8 @@ func Explain(ctx context.Context, from Reader, diagnose Diagnosis, key callbackd
 	e.erased(v.Event)
 	switch v.State {
 	case callbackd.Pending:
-		if testInFlight(v, &d, now) {
-			e.test(v)
+		if slices.Contains(d.TestSends, v.ID.Event) {
+			e.testSend(v)
 			break
 		}
 		health, err := from.Health(ctx, id.Callback, store.PendingQuery{Below: id.Event, Limit: store.MaxPendingShown})
@@ -174,28 +161,34 @@ func notATarget(ev *callbackd.Event, cb *callbackd.Callback, now time.Time) *wir
 	e := &explainer{now: now, reasons: &wire.Explanation{EventID: ev.ID.String(), Callback: int64(cb.ID), CallbackName: cb.Name, Reasons: []wire.Reason{}}}
 	at := ev.Accepted()
 	e.erased(ev)
+	replay := func(format string, args ...any) {
+		if ev.Test {
+			format, args = "Publish another test: a replay leaves tests out.", nil
+		}
+		e.next(format, args...)
+	}
 	withheld := slices.IndexFunc(ev.Withheld, func(w callbackd.Withheld) bool { return w.Callback == cb.ID })
 	switch {
 	case withheld >= 0:
 		e.add(Filtered, at, time.Time{}, "The callback's filter did not match the event when it was accepted at %s: %s.", humanize.Time(at), cmp.Or(ev.Withheld[withheld].Term, "the term was erased"))
-		e.next("To send it all the same, replay it: POST /v1/replays with target %d and session_key %s; or with missing true, which sends every event that the callback did not get.", cb.ID, ev.Session)
+		replay("To send it all the same, replay it: POST /v1/replays with target %d and session_key %s; or with missing true, which sends every event that the callback did not get.", cb.ID, ev.Session)
 	case cb.OfSession() && cb.Session != ev.Session:
 		e.add(OtherSession, time.Time{}, time.Time{}, "The callback is for the session %s, and the event is of %s.", cb.Session, ev.Session)
 		e.next("Give that session a callback: the member callback of POST /v1/events.")
 	case !cb.Takes(ev.Type, ev.Session):
 		e.add(OtherEvent, time.Time{}, time.Time{}, "The callback is registered for %s, and the event is %s.", strings.Join(cb.EventNames(), ", "), ev.Type)
 		e.next("Register a callback for %s.", ev.Type)
-	case ev.Test:
-		e.add(OnlyATest, time.Time{}, time.Time{}, "The event is a test of another callback; a test goes to its own callback alone.")
 	case cb.Deleted() && !cb.DeletedAt.After(at):
 		e.add(DeletedBefore, cb.DeletedAt, time.Time{}, "The callback was deleted at %s, before the event was accepted at %s.", humanize.Time(cb.DeletedAt), humanize.Time(at))
-		e.next("Register the callback again, and replay the event to it.")
+		replay("Register the callback again, and replay the event to it.")
 	case !cb.CreatedAt.Before(at):
 		e.add(NotRegistered, time.Time{}, cb.CreatedAt, "The callback was created at %s, after the event was accepted at %s.", humanize.Time(cb.CreatedAt), humanize.Time(at))
-		e.next("Replay the event to it: POST /v1/replays with target %d, session_key %s and a since that is not after %s.", cb.ID, ev.Session, humanize.Time(at))
+		replay("Replay the event to it: POST /v1/replays with target %d, session_key %s and a since that is not after %s.", cb.ID, ev.Session, humanize.Time(at))
+	case ev.Test:
+		e.add(OnlyATest, time.Time{}, time.Time{}, "The event is a test of another callback; a test-send goes to its own callback alone.")
 	default:
 		e.add(NotATarget, time.Time{}, time.Time{}, "The callback was not a target of the event when it was accepted at %s.", humanize.Time(at))
-		e.next("Replay the event to it: POST /v1/replays with target %d.", cb.ID)
+		replay("Replay the event to it: POST /v1/replays with target %d.", cb.ID)
 	}
 	return e.reasons
 }

@@ -19,11 +19,12 @@ var pauses = map[callbackd.PauseReason]struct{ why, advice string }{
 	callbackd.PausedNoAnswer:   {"no attempt has succeeded for five days", "Fix the receiver, then resume the callback."},
 }
 
-// test says that a test is being sent. It waits for nothing: pause, breaker, rate and
-// older deliveries do not count, and it is tried once.
-func (e *explainer) test(v *store.DeliveryView) {
+// testSend says that a test-send is under way. It waits for nothing: pause, breaker, rate
+// and older deliveries do not count, and it is tried once. One that was interrupted by a
+// stop, or that a person resends, waits like other deliveries.
+func (e *explainer) testSend(v *store.DeliveryView) {
 	timeout := v.Callback.Policy.WithDefaults().Timeout
-	e.add(Sending, v.Event.Accepted(), time.Time{}, "The test is being sent. A test waits for nothing, is tried once, and ends after %s at the latest.", humanize.Duration(timeout))
+	e.add(Sending, v.Event.Accepted(), time.Time{}, "The test is being sent. A test-send waits for nothing, is tried once, and ends after %s at the latest.", humanize.Duration(timeout))
 }
 
 // pending says what a delivery waits for.

@@ -632,6 +632,8 @@ export interface NewEvent {
   expires_at?: string;
   /** Given to the session before the event is accepted. */
   callback?: SessionCallback;
+  /** True marks the event as a test. It goes where a real event goes: to the same callbacks, by filter and in order. It is tried once, expires after ten minutes, is in no replay, and changes neither health nor notices. A receiver tells it by the header `callback-test` and the member `test`. */
+  test?: boolean;
 }
 
 export type NewEvents = Array<NewEvent>;

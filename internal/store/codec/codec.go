@@ -100,6 +100,9 @@ func EventDigest(n *store.NewEvent) []byte {
 	if !n.DeliverAt.IsZero() || !n.ExpiresAt.IsZero() {
 		fmt.Fprintf(h, "\x00%d\x00%d", n.DeliverAt.UnixMilli(), n.ExpiresAt.UnixMilli())
 	}
+	if n.Test {
+		h.Write([]byte("\x00test"))
+	}
 	if n.Callback != nil {
 		fmt.Fprintf(h, "\x00%s\x00%d", n.Callback.URL, TypeSet(n.Callback.Types))
 	}

@@ -447,9 +447,9 @@ func (g *acceptGroup) accept(b *store.Batch, n *store.NewEvent, after *callbackd
 	end := g.sessions[id]
 	g.lastID = nextID(g.lastID, max(end.last, g.horizon), callbackd.FirstEventID(b.At))
 	end.sequence, end.last, end.appended = end.sequence+1, g.lastID, true
-	ev := &callbackd.Event{ID: g.lastID, Key: b.Key, Type: n.Type, Session: n.Session, Sequence: end.sequence, Data: n.Data, Test: n.OnlyTo != 0, ClockTime: callbackd.ClockTime(g.lastID, b.At), DeliverAt: callbackd.DeferredUntil(n.DeliverAt, b.At), ExpiresAt: n.ExpiresAt, Trace: b.Trace}
+	ev := &callbackd.Event{ID: g.lastID, Key: b.Key, Type: n.Type, Session: n.Session, Sequence: end.sequence, Data: n.Data, Test: n.IsTest(), ClockTime: callbackd.ClockTime(g.lastID, b.At), DeliverAt: callbackd.DeferredUntil(n.DeliverAt, b.At), ExpiresAt: n.ExpiresAt, Trace: b.Trace}
 	var candidates *callbackd.Candidates
-	if ev.Test {
+	if n.OnlyTo != 0 {
 		ev.Targets = []callbackd.CallbackID{n.OnlyTo}
 	} else {
 		candidates = g.candidatesFor(id, n.Type)
@@ -461,7 +461,7 @@ func (g *acceptGroup) accept(b *store.Batch, n *store.NewEvent, after *callbackd
 	g.events = append(g.events, ev)
 	for _, cb := range ev.Targets {
 		g.deliveries = append(g.deliveries, callbackd.Delivery{
-			ID: callbackd.DeliveryID{Event: ev.ID, Callback: cb}, Key: ev.Key, Session: ev.Session, Sequence: ev.Sequence, Test: ev.Test, Event: ev,
+			ID: callbackd.DeliveryID{Event: ev.ID, Callback: cb}, Key: ev.Key, Session: ev.Session, Sequence: ev.Sequence, Test: ev.Test, AtOnce: n.OnlyTo != 0, Event: ev,
 			Due: ev.DeliverAt, DeliverAt: ev.DeliverAt, ExpiresAt: ev.ExpiryOf(candidates.TTL(cb)),
 		})
 	}

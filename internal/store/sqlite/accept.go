@@ -94,8 +94,8 @@ func (s *Store) acceptOne(t *tx, b *store.Batch, n *store.NewEvent, after *callb
 	t.ends[id] = end
 	seq := end.sequence
 	t.lastID = callbackd.NextEventID(t.lastID, b.At)
-	ev := &callbackd.Event{ID: t.lastID, Key: b.Key, Type: n.Type, Session: n.Session, Sequence: seq, Data: n.Data, Test: n.OnlyTo != 0, Targets: targets, Withheld: withheld, ClockTime: callbackd.ClockTime(t.lastID, b.At), DeliverAt: callbackd.DeferredUntil(n.DeliverAt, b.At), ExpiresAt: n.ExpiresAt, Trace: b.Trace}
-	if err := t.insertEvent(ev, candidates); err != nil {
+	ev := &callbackd.Event{ID: t.lastID, Key: b.Key, Type: n.Type, Session: n.Session, Sequence: seq, Data: n.Data, Test: n.IsTest(), Targets: targets, Withheld: withheld, ClockTime: callbackd.ClockTime(t.lastID, b.At), DeliverAt: callbackd.DeferredUntil(n.DeliverAt, b.At), ExpiresAt: n.ExpiresAt, Trace: b.Trace}
+	if err := t.insertEvent(ev, candidates, n.OnlyTo != 0); err != nil {
 		return nil, err
 	}
 	t.countDeliveries(string(callbackd.AcceptedEvent), len(targets))
@@ -105,9 +105,9 @@ func (s *Store) acceptOne(t *tx, b *store.Batch, n *store.NewEvent, after *callb
 	return ev, err
 }
 
-// insertEvent stores an event. A delivery that is deferred or expires gets its row at once,
+// insertEvent stores an event. atOnce says that it is a test-send. A delivery that is deferred or expires gets its row at once,
 // because the buffer does not have these times.
-func (t *tx) insertEvent(ev *callbackd.Event, candidates *callbackd.Candidates) error {
+func (t *tx) insertEvent(ev *callbackd.Event, candidates *callbackd.Candidates, atOnce bool) error {
 	err := t.query("INSERT INTO events (id, key_no, type, session, sequence, test, owed, accepted_at, withheld, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", nil,
 		int64(ev.ID), int64(ev.Key), codec.TypeNumber(ev.Type), ev.Session, ev.Sequence, ev.Test, codec.AppendTargets(nil, ev.Targets), ev.ClockTime, codec.WithheldColumn(ev.Withheld), ev.Data)
 	if err != nil {
@@ -129,7 +129,7 @@ func (t *tx) insertEvent(ev *callbackd.Event, candidates *callbackd.Candidates) 
 				return err
 			}
 		}
-		d.Key, d.Event = ev.Key, ev
+		d.Key, d.Event, d.AtOnce = ev.Key, ev, atOnce
 		t.deliveries = append(t.deliveries, d)
 	}
 	return nil

@@ -11,16 +11,17 @@ import (
 )
 
 var acceptTests = map[string]func(*suite){
-	"AcceptedEvents":               (*suite).acceptedEvents,
-	"EventsGoToTheirCallbacks":     (*suite).targets,
-	"ATestGoesToOneCallback":       (*suite).testEvent,
-	"SequencesAreGapless":          (*suite).sequences,
-	"HandoverInCommitOrder":        (*suite).handover,
-	"IdempotentBatch":              (*suite).idempotentBatch,
-	"IdempotentEvent":              (*suite).idempotentEvent,
-	"IdempotencyKeysAreOfAnAPIKey": (*suite).idempotencyByKey,
-	"IdempotencyRace":              (*suite).idempotencyRace,
-	"BatchIsAllOrNothing":          (*suite).batch,
+	"AcceptedEvents":                      (*suite).acceptedEvents,
+	"EventsGoToTheirCallbacks":            (*suite).targets,
+	"ATestGoesToOneCallback":              (*suite).testEvent,
+	"APublishedTestGoesWhereRealEventsGo": (*suite).publishedTest,
+	"SequencesAreGapless":                 (*suite).sequences,
+	"HandoverInCommitOrder":               (*suite).handover,
+	"IdempotentBatch":                     (*suite).idempotentBatch,
+	"IdempotentEvent":                     (*suite).idempotentEvent,
+	"IdempotencyKeysAreOfAnAPIKey":        (*suite).idempotencyByKey,
+	"IdempotencyRace":                     (*suite).idempotencyRace,
+	"BatchIsAllOrNothing":                 (*suite).batch,
 }
 
 // one returns a batch of one event.
@@ -63,6 +64,52 @@ func (s *suite) testEvent() {
 	s.equal("the targets", evs[0].Targets, []callbackd.CallbackID{b.ID})
 	s.equal("pending deliveries of the other callback", len(s.fresh(a.ID)), 0)
 	s.equal("pending deliveries of the callback", len(s.fresh(b.ID)), 1)
+}
+
+// publishedTest publishes tests: they have the targets, the filters and the sequence numbers
+// of real events. The mark belongs to the idempotency key.
+func (s *suite) publishedTest() {
+	all, low := s.newCallback(s.key, ev1, "all"), s.filtered("low", `{"data.grade":{"lt":3}}`)
+	s.setTTL(low, time.Minute)
+	s.publish(s.key, ev1, "T")
+	batch := s.one("T", `{"grade":5}`)
+	batch.Events = append(batch.Events, store.NewEvent{Type: ev1, Session: "T", Data: []byte(`{"grade":2}`)})
+	for i := range batch.Events {
+		batch.Events[i].Test, batch.Events[i].Idempotency = true, fmt.Sprint("x", i)
+	}
+	evs, err := s.Accept(s.ctx(), batch)
+	s.must(err)
+	s.reopen()
+	again, err := s.Accept(s.ctx(), batch)
+	s.must(err)
+	for i, want := range []callbackd.Event{
+		{Sequence: 2, Targets: []callbackd.CallbackID{all.ID}, Withheld: []callbackd.Withheld{{Callback: low.ID, Term: "data.grade lt 3"}}},
+		{Sequence: 3, Targets: []callbackd.CallbackID{all.ID, low.ID}},
+	} {
+		want.ID, want.Key, want.Type, want.Session, want.Data, want.Test = evs[i].ID, s.key.ID, ev1, "T", batch.Events[i].Data, true
+		got, err := s.Event(s.ctx(), s.key.ID, evs[i].ID)
+		s.must(err)
+		s.equal("the stored event", *got, want)
+		s.equal("the answer to a repeat", again[i].ID, evs[i].ID)
+	}
+	batch.Events[0].Test = false
+	s.kind(second(s.Accept(s.ctx(), batch)), callbackd.KindConflict)
+	ds := append(s.fresh(all.ID), s.fresh(low.ID)...)
+	var tests []bool
+	var ttls []time.Duration
+	for _, d := range ds {
+		tests = append(tests, d.Test)
+		ttl := time.Duration(0)
+		if !d.ExpiresAt.IsZero() {
+			ttl = d.ExpiresAt.Sub(s.at)
+		}
+		ttls = append(ttls, ttl)
+	}
+	s.equal("the marks of the deliveries", tests, []bool{false, true, true, true})
+	s.equal("their ttls", ttls, []time.Duration{0, callbackd.TestTTL, callbackd.TestTTL, time.Minute})
+	report, err := s.Check(s.ctx())
+	s.must(err)
+	s.equal("faults", report.Faults, []string(nil))
 }
 
 func (s *suite) sequences() {
