@@ -100,7 +100,7 @@ type eventsPublishCmd struct {
 	ID        string `name:"id" env:"CALLBACKD_EVENT_ID" help:"Idempotency key: a repeat with the same one gets the first answer and publishes nothing. Give times as dates then: 15m is another time in each call."`
 	DeliverAt string `name:"deliver-at" help:"Send nothing before this time: 2026-01-02T15:04:05Z, or 15m for that long from now."`
 	ExpiresAt string `name:"expires-at" help:"Start no attempt from this time on, written as for --deliver-at."`
-	Test      bool   `help:"Mark the event as a test: it goes where a real event goes, with the header callback-test, is sent once, and changes neither health nor notices."`
+	Test      bool   `env:"CALLBACKD_EVENT_TEST" help:"Mark the event as a test: it goes where a real event goes, with the header callback-test, is sent once, and changes neither health nor notices."`
 	To        string `name:"callback-url" env:"CALLBACKD_SESSION_CALLBACK_URL" placeholder:"URL" help:"Give the session a callback of its own with this URL. The answer has its secret once."`
 }
 
