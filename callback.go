@@ -164,7 +164,8 @@ func (c *Callback) Paused() bool { return c.Pause.Reason != NotPaused }
 func (c *Callback) Deleted() bool { return !c.DeletedAt.IsZero() }
 
 // Replace gives c the URL, method, headers, payload and policy of next at the given
-// time. It does nothing when c has all of them already and no pause would end.
+// time, and the events of next when c is for one session. It does nothing when c has all
+// of them already and no pause would end.
 //
 // A change of what is sent makes a new version and clears FailingSince, which belongs
 // to the version before. With another origin, c also gets the secrets of next and is on
@@ -174,6 +175,9 @@ func (c *Callback) Deleted() bool { return !c.DeletedAt.IsZero() }
 func (c *Callback) Replace(next *Callback, at time.Time) {
 	same := c.SendsLike(next)
 	endsPause := c.Paused() && c.Pause.Reason != PausedByUser
+	if c.OfSession() && !slices.Equal(c.Types, next.Types) {
+		c.Types, c.UpdatedAt = slices.Clone(next.Types), at
+	}
 	if same && !endsPause && c.Policy.Identical(next.Policy) {
 		return
 	}

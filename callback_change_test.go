@@ -21,6 +21,27 @@ func bearer(token callbackd.Secret) *callbackd.Auth {
 	return &callbackd.Auth{Bearer: &callbackd.BearerAuth{Token: token}}
 }
 
+// The events of a callback for one session are replaced too. They are not part of what is
+// sent, so they make no new version. Those of any other callback stay.
+func TestReplaceTheEventsOfASessionsCallback(t *testing.T) {
+	at := time.UnixMilli(1_700_000_100_000).UTC()
+	types := []callbackd.EventType{callbackd.Complete, callbackd.NoteInsert}
+	for _, session := range []string{"", "S"} {
+		c := sent()
+		c.Session = session
+		next := c
+		next.Types = types
+		want := c
+		if session != "" {
+			want.Types, want.UpdatedAt = types, at
+		}
+		c.Replace(&next, at)
+		if diff := cmp.Diff(want, c); diff != "" {
+			t.Errorf("session %q (-want +got):\n%s", session, diff)
+		}
+	}
+}
+
 func TestReplace(t *testing.T) {
 	at := time.UnixMilli(1_700_000_100_000).UTC()
 	for _, c := range []struct {

@@ -94,7 +94,7 @@ type Callback struct {
 	ID         int64    `json:"callback_id,omitempty"` // names it in paths: GET /v1/callbacks/:id
 	SessionKey string   `json:"session_key,omitempty"`
 	Events     []string `json:"events,omitzero"`
-	Secret     string   `json:"secret,omitempty"` // only in the answer to the call that made it
+	Secret     string   `json:"secret,omitempty"` // only in the answer to the call that made it, or moved it to another host
 }
 
 // CallbackList answers GET /v1/callbacks.

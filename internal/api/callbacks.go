@@ -238,15 +238,20 @@ func (a *API) replaceCallback(w http.ResponseWriter, c *call) error {
 	if err := a.Tests.AllowChange(c.key.ID, time.Now()); err != nil {
 		return err
 	}
-	show := func(cb *callbackd.Callback) ([]byte, error) { return marshal(a.withKey(c, cb)) }
+	replaced := func(cb *callbackd.Callback) wire.Callback {
+		out := a.withKey(c, cb)
+		if cb.OfSession() && cb.Secrets[0] == b.Secrets[0] { // it is not shown again
+			out.Secret = cb.Secrets[0].Value.Reveal()
+			w.Header().Set("Cache-Control", "no-store")
+		}
+		return out
+	}
+	show := func(cb *callbackd.Callback) ([]byte, error) { return marshal(replaced(cb)) }
 	now := time.Now()
 	cb, err := a.Store.ChangeCallback(once(c, http.StatusOK, show), b.Key, b.Event, b.Name, func(stored *callbackd.Callback) error {
 		next := b
 		if err := callbacks.UnmaskAuth(stored, &next); err != nil {
 			return err
-		}
-		if !slices.Equal(stored.Types, next.Types) {
-			stored.Types, stored.UpdatedAt = next.Types, now
 		}
 		stored.Replace(&next, now)
 		return callbacks.Check(stored)
@@ -256,7 +261,7 @@ func (a *API) replaceCallback(w http.ResponseWriter, c *call) error {
 	}
 	a.Dispatcher.CallbackChanged(cb.ID)
 	a.advise(w, cb)
-	answer(w, http.StatusOK, a.withKey(c, cb))
+	answer(w, http.StatusOK, replaced(cb))
 	return nil
 }
 

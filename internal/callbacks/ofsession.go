@@ -37,7 +37,7 @@ func SessionField(name string, to **callbackd.Callback) request.Field {
 func ReadForSession(body request.Object, what string) (callbackd.Callback, error) {
 	cb := withDefaults()
 	cb.Name = ""
-	var events []callbackd.EventType
+	cb.Types = slices.Clone(callbackd.SessionEvents)
 	policy, err := body.Nested("policy")
 	if err != nil {
 		return cb, err
@@ -48,22 +48,30 @@ func ReadForSession(body request.Object, what string) (callbackd.Callback, error
 		methodField("method", &cb.Method),
 		headersField("headers", &cb.Headers),
 		request.RawObject("payload", &cb.Payload, callbackd.MaxPayload),
-		request.Array("events", &events, 1, len(callbackd.SessionEvents), "an array of events of sessions, each once", sessionEvent),
+		TypesField("events", &cb.Types),
 		known,
 	)
 	if err != nil {
 		return cb, err
 	}
-	if err := policy.Strict("policy").Read(policyFields(&cb.Policy)...); err != nil {
-		return cb, err
-	}
-	if cb.Types = slices.Clone(callbackd.SessionEvents); events != nil {
-		cb.Types = slices.DeleteFunc(cb.Types, func(t callbackd.EventType) bool { return !slices.Contains(events, t) })
-		if len(cb.Types) < len(events) {
-			return cb, callbackd.Invalid("events must name each event once.")
+	return cb, policy.Strict("policy").Read(policyFields(&cb.Policy)...)
+}
+
+// TypesField reads the events that a callback for one session gets: at least one, each once.
+// They are kept in the order that lists use.
+func TypesField(name string, to *[]callbackd.EventType) request.Field {
+	var events []callbackd.EventType
+	return request.Array(name, &events, 1, len(callbackd.SessionEvents), "an array of events of sessions, each once", sessionEvent).Check(func(name string) error {
+		if events == nil {
+			return nil
 		}
-	}
-	return cb, nil
+		types := slices.DeleteFunc(slices.Clone(callbackd.SessionEvents), func(t callbackd.EventType) bool { return !slices.Contains(events, t) })
+		if len(types) < len(events) {
+			return callbackd.Invalid("%s must name each event once.", name)
+		}
+		*to = types
+		return nil
+	})
 }
 
 func sessionEvent(name string, to *callbackd.EventType) request.Field {

@@ -19,6 +19,8 @@ type Trial struct {
 	Filter *callbackd.Filter   // nil for none
 	Fields *callbackd.Fields   // nil for all
 	Type   callbackd.EventType // "" for all types
+	// Session is the session whose events are tried; "" for all.
+	Session string
 }
 
 // Tried is one event of a trial.
@@ -40,7 +42,7 @@ type TrialStore interface {
 func (t *Trial) Run(ctx context.Context, from TrialStore, key callbackd.KeyID) ([]Tried, error) {
 	ctx, cancel := context.WithTimeout(ctx, TrialTimeout)
 	defer cancel()
-	page, err := from.ListEvents(ctx, store.EventQuery{Key: key, Type: t.Type, Limit: TrialEvents})
+	page, err := from.ListEvents(ctx, store.EventQuery{Key: key, Type: t.Type, Session: t.Session, Limit: TrialEvents})
 	if err != nil {
 		return nil, err
 	}

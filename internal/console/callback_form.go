@@ -17,14 +17,14 @@ import (
 // policyFields are the fields of the form of a callback that say how to deliver.
 var policyFields = []string{"timeout", "order", "concurrency", "rate", "retry", "signing", "ttl", "expect", "order_group", "filter", "fields", "format", "one_request", "no_response"}
 
-// callbackFields are all fields of that form. All but one_request and no_response are members of
-// the API's setting.
+// callbackFields are all fields of that form, except the events of a callback for one session.
+// All but one_request and no_response are members of the API's setting.
 var callbackFields = slices.Concat([]string{"event", "name", "url", "method", "headers", "payload", "secret"}, policyFields, callbacks.AuthFormFields)
 
 // fillCallback returns the fields of a form for the setting of the callback. It masks the
 // values of headers and the secrets of the sign-in.
 func fillCallback(cb *callbackd.Callback) typed {
-	t := typed{"event": string(cb.Event), "name": cb.Name, "url": cb.URL, "method": cb.Method}
+	t := typed{"event": string(cb.Event), "name": cb.Name, "url": cb.URL, "method": cb.Method, "events": strings.Join(cb.EventNames(), " ")}
 	if payload := string(cb.Payload); payload != "{}" {
 		t["payload"] = safetext.Escape(payload)
 	}
@@ -96,6 +96,22 @@ func (t typed) fillAuth(a *callbackd.Auth) {
 	}
 }
 
+// readReplacement reads the form that edits a callback. What the form of one for a session
+// leaves out has the server's defaults, as in the API.
+func (t typed) readReplacement(errs formErrors, key *callbackd.Key, old *callbackd.Callback) callbackd.Callback {
+	if !old.OfSession() {
+		return t.readCallback(errs, key)
+	}
+	cb := t.with("event", string(old.SampleType())).readCallback(errs, nil)
+	if t["events"] == "" {
+		errs.invalid("events", "Choose at least one event.")
+	}
+	types := old.Types
+	errs.addAll(request.Values(t.values()).Split("events").ReadAll(callbacks.TypesField("events", &types)))
+	cb.Event, cb.Session, cb.Types = "", old.Session, types
+	return cb
+}
+
 // readCallback reads the form of a callback by the rules of the API and notes
 // its errors. What the form leaves out comes from the key, which may be nil.
 func (t typed) readCallback(errs formErrors, key *callbackd.Key) callbackd.Callback {
@@ -114,6 +130,7 @@ type callbackFormPage struct {
 	scope
 	New        bool
 	CallbackID callbackd.CallbackID
+	Session    string // of a callback for one session
 	F          typed
 	Methods    []string
 	Trial      *filterTrial // nil when no filter was tried
@@ -130,6 +147,14 @@ func (p *callbackFormPage) Advanced() bool {
 	return slices.ContainsFunc(policyFields, func(name string) bool { return p.F[name] != "" })
 }
 
+// Types returns the events that a callback for one session can get.
+func (p *callbackFormPage) Types() []callbackd.EventType { return callbackd.SessionEvents }
+
+// Gets reports whether an event is chosen for a callback for one session.
+func (p *callbackFormPage) Gets(t callbackd.EventType) bool {
+	return slices.Contains(strings.Fields(p.F["events"]), string(t))
+}
+
 // newCallbackPage returns the page that creates a callback.
 func (c *Console) newCallbackPage(req *userRequest) (*callbackFormPage, error) {
 	s, err := c.scope(req)
@@ -141,11 +166,12 @@ func (c *Console) newCallbackPage(req *userRequest) (*callbackFormPage, error) {
 }
 
 // editCallbackPage returns the page that edits a callback.
-func (c *Console) editCallbackPage(req *userRequest, id callbackd.CallbackID) *callbackFormPage {
+func (c *Console) editCallbackPage(req *userRequest, cb *callbackd.Callback) *callbackFormPage {
 	return &callbackFormPage{
 		base:       c.base(req, "callbacks", "Edit callback"),
 		scope:      scope{Errors: formErrors{}},
-		CallbackID: id,
+		CallbackID: cb.ID,
+		Session:    cb.Session,
 		Methods:    callbacks.Methods,
 	}
 }
@@ -186,29 +212,30 @@ func (c *Console) createCallback(w http.ResponseWriter, req *userRequest) error 
 }
 
 func (c *Console) editCallback(w http.ResponseWriter, req *userRequest) error {
-	cb, _, err := c.forAllSessions(req)
+	cb, _, err := c.activeCallback(req)
 	if err != nil {
 		return err
 	}
-	p := c.editCallbackPage(req, cb.ID)
+	p := c.editCallbackPage(req, cb)
 	p.F = fillCallback(cb)
 	return c.renderForm(w, http.StatusOK, p)
 }
 
 func (c *Console) replaceCallback(w http.ResponseWriter, req *userRequest) error {
-	old, key, err := c.forAllSessions(req)
+	old, key, err := c.activeCallback(req)
 	if err != nil {
 		return err
 	}
-	p := c.editCallbackPage(req, old.ID)
+	p := c.editCallbackPage(req, old)
 	if p.F, err = readForm(req.Request, callbackFields...); err != nil {
 		return err
 	}
 	p.F["event"], p.F["name"], p.F["secret"] = string(old.Event), old.Name, ""
+	p.F["events"] = formField(strings.Join(req.PostForm["events"], " "))
 	if onlyTries(req) {
 		return c.tryFilter(w, req, p, key)
 	}
-	cb := p.F.readCallback(p.Errors, key)
+	cb := p.F.readReplacement(p.Errors, key, old)
 	p.Errors.add("headers", callbacks.Unmask(old, &cb))
 	p.Errors.add("", callbacks.UnmaskAuth(old, &cb))
 	return c.saveCallback(w, req, p, key, cb, func(cb callbackd.Callback) (*callbackd.Callback, error) {
@@ -254,6 +281,9 @@ func (c *Console) saveCallback(w http.ResponseWriter, req *userRequest, p *callb
 		return c.renderRefusal(w, p, err)
 	}
 	c.Dispatcher.CallbackChanged(stored.ID)
+	if stored.OfSession() && stored.Secrets[0] == cb.Secrets[0] {
+		return c.showSecret(w, req, stored, "The callback was saved. Its URL names another receiver, so there is a new signing secret.")
+	}
 	done := "saved"
 	if p.New {
 		done = "created"

@@ -147,16 +147,6 @@ func (c *Console) activeCallback(req *userRequest) (*callbackd.Callback, *callba
 	return cb, key, err
 }
 
-// forAllSessions is activeCallback for pages that a callback for one session does not have:
-// its secret is shown once, and its setting is the client's.
-func (c *Console) forAllSessions(req *userRequest) (*callbackd.Callback, *callbackd.Key, error) {
-	cb, key, err := c.activeCallback(req)
-	if err == nil && cb.OfSession() {
-		err = errPageNotFound
-	}
-	return cb, key, err
-}
-
 // ownerFor names the key of an object to the operator. A key holder has one key
 // only.
 func ownerFor(req *userRequest, k *callbackd.Key) string {
@@ -221,32 +211,44 @@ func (c *Console) setPause(w http.ResponseWriter, req *userRequest, pause callba
 type secretPage struct {
 	base
 	CB       *callbackd.Callback
-	Secret   string
+	Secret   string      // empty when it is not shown any more
+	Once     string      // why the page shows a secret that is shown once
 	OldUntil []time.Time // when each older secret ends that still signs
 	Snippets []snippet
 	First    *firstRun
 }
 
 func (c *Console) secretPage(w http.ResponseWriter, req *userRequest) error {
-	cb, _, err := c.forAllSessions(req)
+	cb, _, err := c.activeCallback(req)
 	if err != nil {
 		return err
 	}
-	p := &secretPage{base: c.base(req, "callbacks", "Signing secret"), CB: cb, Secret: cb.Secrets[0].Value.Reveal()}
+	return c.showSecret(w, req, cb, "")
+}
+
+// showSecret shows the page of the signing secret. That of a callback for one session is
+// shown once, after it was made; once says then why.
+func (c *Console) showSecret(w http.ResponseWriter, req *userRequest, cb *callbackd.Callback, once string) (err error) {
+	p := &secretPage{base: c.base(req, "callbacks", "Signing secret"), CB: cb, Once: once}
 	for _, old := range cb.Secrets[1:] {
 		if c.now().Before(old.ExpiresAt) {
 			p.OldUntil = append(p.OldUntil, old.ExpiresAt)
 		}
 	}
-	p.Snippets = snippets(p.Secret, cb.URL)
-	if p.First, err = c.firstRun(req, cb.Key, ""); err != nil {
-		return err
+	if !cb.OfSession() || once != "" {
+		p.Secret = cb.Secrets[0].Value.Reveal()
+		p.Snippets = snippets(p.Secret, cb.URL)
+	}
+	if !cb.OfSession() {
+		if p.First, err = c.firstRun(req, cb.Key, ""); err != nil {
+			return err
+		}
 	}
 	return c.render(w, http.StatusOK, "callback-secret", p)
 }
 
 func (c *Console) rotateSecret(w http.ResponseWriter, req *userRequest) error {
-	cb, _, err := c.forAllSessions(req)
+	cb, _, err := c.activeCallback(req)
 	if err != nil {
 		return err
 	}
@@ -259,7 +261,7 @@ func (c *Console) rotateSecret(w http.ResponseWriter, req *userRequest) error {
 		return err
 	}
 	now := c.now()
-	_, err = c.Store.ChangeCallback(req.Context(), cb.Key, cb.Event, cb.Name, func(cb *callbackd.Callback) error {
+	stored, err := c.Store.ChangeCallback(req.Context(), cb.Key, cb.Event, cb.Name, func(cb *callbackd.Callback) error {
 		if err := cb.RotateSecret(secret, now.Add(keep), now); err != nil {
 			return err
 		}
@@ -269,5 +271,8 @@ func (c *Console) rotateSecret(w http.ResponseWriter, req *userRequest) error {
 		return err
 	}
 	c.Dispatcher.CallbackChanged(cb.ID)
+	if stored.OfSession() {
+		return c.showSecret(w, req, stored, "There is a new signing secret.")
+	}
 	return redirect(w, req, link("callbacks", cb.ID, "secret"), "rotated")
 }

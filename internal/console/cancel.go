@@ -29,18 +29,18 @@ func (c *Console) newCancelPage(req *userRequest, q url.Values) (*cancelPage, er
 	}
 	s.Required = true
 	p := &cancelPage{base: c.base(req, "deliveries", "Cancel pending deliveries"), scope: s, F: readTyped(q, cancelFields...)}
-	if err := c.chooseKeyOfCallback(req, p); err != nil {
+	if err := c.chooseKeyOfCallback(req, &p.scope, p.F["callback"]); err != nil {
 		return nil, err
 	}
-	p.Callbacks, err = c.callbackChoices(req, p.KeyID, p.F["callback"])
+	p.Callbacks, err = c.callbackChoices(req, p.KeyID, p.F)
 	return p, err
 }
 
 // chooseKeyOfCallback chooses the key that owns the chosen callback, when the operator
 // chose none.
-func (c *Console) chooseKeyOfCallback(req *userRequest, p *cancelPage) error {
-	id, ok := parseCallbackID(p.F["callback"])
-	if !ok || !req.isOperator() || p.APIKey != "" {
+func (c *Console) chooseKeyOfCallback(req *userRequest, s *scope, chosen string) error {
+	id, ok := parseCallbackID(chosen)
+	if !ok || !req.isOperator() || s.APIKey != "" {
 		return nil
 	}
 	cb, err := c.readableCallback(req, id)
@@ -50,8 +50,8 @@ func (c *Console) chooseKeyOfCallback(req *userRequest, p *cancelPage) error {
 	if err != nil {
 		return err
 	}
-	if k := p.keyByID(cb.Key); k != nil {
-		p.APIKey, p.KeyID = k.APIKey, k.ID
+	if k := s.keyByID(cb.Key); k != nil {
+		s.APIKey, s.KeyID = k.APIKey, k.ID
 	}
 	return nil
 }

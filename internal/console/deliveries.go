@@ -71,7 +71,7 @@ func (c *Console) deliveries(w http.ResponseWriter, req *userRequest) error {
 
 		CancelURL: cancelLink(f),
 	}
-	if p.Callbacks, err = c.callbackChoices(req, s.KeyID, f["callback"]); err != nil {
+	if p.Callbacks, err = c.callbackChoices(req, s.KeyID, f); err != nil {
 		return err
 	}
 	q := readDeliveryQuery(f, s.KeyID, p.Errors)
@@ -108,25 +108,40 @@ func stateTabs(f typed) []tab {
 // maxChoices bounds how many callbacks a form offers.
 const maxChoices = 200
 
-// callbackChoices returns the callbacks that a form offers. chosen is the field of the form:
-// it may name one that no list of callbacks has, such as a callback for one session.
-func (c *Console) callbackChoices(req *userRequest, key callbackd.KeyID, chosen string) ([]*callbackd.Callback, error) {
+// callbackChoices returns the callbacks that a form offers. No list of callbacks has those
+// that are for one session. So those of the form's session are added, and any that its fields
+// name already.
+func (c *Console) callbackChoices(req *userRequest, key callbackd.KeyID, f typed) ([]*callbackd.Callback, error) {
 	page, err := c.Store.ListCallbacks(req.Context(), store.CallbackQuery{Key: key, Limit: maxChoices})
 	if err != nil {
 		return nil, err
 	}
-	id, ok := parseCallbackID(chosen)
-	if !ok || slices.ContainsFunc(page.Callbacks, func(cb *callbackd.Callback) bool { return cb.ID == id }) {
-		return page.Callbacks, nil
+	more := []*callbackd.Callback{}
+	if f["session"] != "" {
+		own, err := c.Store.ListCallbacks(req.Context(), store.CallbackQuery{Key: key, Session: f["session"]})
+		if err != nil {
+			return nil, err
+		}
+		more = own.Callbacks
 	}
-	cb, err := c.readableCallback(req, id)
-	switch {
-	case err == errPageNotFound:
-		return page.Callbacks, nil
-	case err != nil:
-		return nil, err
-	case key != store.AllKeys && cb.Key != key:
-		return page.Callbacks, nil
+	for _, field := range []string{"callback", "target"} {
+		id, ok := parseCallbackID(f[field])
+		if !ok {
+			continue
+		}
+		cb, err := c.readableCallback(req, id)
+		if err == errPageNotFound || err == nil && key != store.AllKeys && cb.Key != key {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		more = append(more, cb)
 	}
-	return append(page.Callbacks, cb), nil
+	for _, cb := range more {
+		if !slices.ContainsFunc(page.Callbacks, func(known *callbackd.Callback) bool { return known.ID == cb.ID }) {
+			page.Callbacks = append(page.Callbacks, cb)
+		}
+	}
+	return page.Callbacks, nil
 }

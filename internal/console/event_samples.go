@@ -3,6 +3,7 @@ package console
 import (
 	"cmp"
 	"net/http"
+	"strings"
 
 	"callbackd"
 )
@@ -15,11 +16,12 @@ type eventSample struct {
 }
 
 // renderForm renders the form of a callback, with the bodies of the events that it may choose
-// beside it. The form of a stored callback has its own event only.
+// beside it. The form of a stored callback has its own events only.
 func (c *Console) renderForm(w http.ResponseWriter, status int, p *callbackFormPage) error {
-	chosen := cmp.Or(p.F["event"], string(callbackd.EventTypes[0]))
+	first, _, _ := strings.Cut(p.F["events"], " ")
+	chosen := cmp.Or(p.F["event"], first, string(callbackd.EventTypes[0]))
 	for _, k := range c.Events() {
-		if p.New || k.Type == chosen {
+		if p.New || k.Type == chosen || p.Session != "" && p.Gets(callbackd.EventType(k.Type)) {
 			p.Samples = append(p.Samples, eventSample{k.Type, k.Description, indented(string(k.Sample)), k.Type == chosen})
 		}
 	}

@@ -23,7 +23,7 @@ type filterTrial struct {
 // saves nothing. The script of the page asks for it while one types, and takes the
 // result alone.
 func (c *Console) tryFilter(w http.ResponseWriter, req *userRequest, p *callbackFormPage, key *callbackd.Key) error {
-	var t callbacks.Trial
+	t := callbacks.Trial{Session: p.Session}
 	p.Errors = formErrors{}
 	p.F.read(p.Errors,
 		request.EventType("event", &t.Type).Optional(),

@@ -57,7 +57,7 @@ func (c *Console) livePage(w http.ResponseWriter, req *userRequest) error {
 		Back:   withValues(link("deliveries"), list.values()),
 		Stream: withValues(link("deliveries", "stream"), f.values()),
 	}
-	if p.Callbacks, err = c.callbackChoices(req, s.KeyID, f["callback"]); err != nil {
+	if p.Callbacks, err = c.callbackChoices(req, s.KeyID, f); err != nil {
 		return err
 	}
 	if readDeliveryQuery(list, s.KeyID, p.Errors); len(p.Errors) > 0 {

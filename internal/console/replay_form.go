@@ -49,7 +49,10 @@ func (c *Console) newReplayPage(req *userRequest, q url.Values) (*newReplayPage,
 	if isNew {
 		p.Chosen = []string{string(callbackd.Failed)}
 	}
-	p.Callbacks, err = c.callbackChoices(req, s.KeyID, "")
+	if err := c.chooseKeyOfCallback(req, &p.scope, p.F["callback"]); err != nil {
+		return nil, err
+	}
+	p.Callbacks, err = c.callbackChoices(req, p.KeyID, p.F)
 	return p, err
 }
 

@@ -3,11 +3,16 @@ package console_test
 import (
 	"context"
 	"fmt"
+	"html"
+	"net/http"
+	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
 	"callbackd"
 	"callbackd/client"
+	"callbackd/wire"
 )
 
 // newSession creates a session without events and returns its key.
@@ -80,7 +85,23 @@ func aSessionShowsItsOwnCallbacks(t *testing.T, s *site) {
 	if strings.Contains(words(t, v.get("/console/callbacks")), "partner.example") {
 		t.Error("the list of callbacks has the one of a session")
 	}
-	for _, list := range []string{"/console/deliveries", "/console/deliveries/live", "/console/deliveries/cancel"} {
+	option := fmt.Sprintf(`<option value="%d"`, made.Callback.ID)
+	for query, offered := range map[string]bool{"": false, "session=" + made.SessionKey: true, "session=nothing": false} {
+		for _, form := range []string{"/console/replays/new", "/console/deliveries", "/console/deliveries/cancel"} {
+			if a := v.get(form + "?" + query); strings.Contains(a.body, option) != offered {
+				t.Errorf("%s?%s offers the callback: %t, want %t", form, query, !offered, offered)
+			}
+		}
+	}
+	a := v.get(page)
+	replay := html.UnescapeString(regexp.MustCompile(`href="(/console/replays/new[^"]*)"`).FindStringSubmatch(a.body)[1])
+	for _, who := range []*visitor{v, s.visitor(t).operator()} {
+		form := who.get(replay + "&counted=1")
+		if !strings.Contains(form.body, option+" selected") || !strings.Contains(words(t, form), "0 deliveries would be replayed") {
+			t.Errorf("%s (%s) does not choose the callback: %s", replay, form.Status, words(t, form))
+		}
+	}
+	for _, list := range []string{"/console/deliveries", "/console/deliveries/live", "/console/deliveries/cancel", "/console/replays/new"} {
 		list = fmt.Sprint(list, "?callback=", made.Callback.ID)
 		if a := v.get(list); !strings.Contains(a.body, fmt.Sprintf(`<option value="%d" selected>For session %s → partner.example`, made.Callback.ID, made.SessionKey)) {
 			t.Errorf("the filter of %s (%s) does not have the callback", list, a.Status)
@@ -90,9 +111,88 @@ func aSessionShowsItsOwnCallbacks(t *testing.T, s *site) {
 			t.Errorf("%s shows the callback of another key", list)
 		}
 	}
+	for _, sub := range []string{"", "/secret", "/edit"} {
+		a := v.get(page + sub)
+		wellBuilt(t, page+sub, a)
+		if a.StatusCode != http.StatusOK || strings.Contains(a.body, made.Callback.Secret) {
+			t.Errorf("%s answers %s, or shows the secret", sub, a.Status)
+		}
+	}
+}
+
+// aCallbackOfASessionIsChanged edits the callback of a session by its form, and makes another
+// secret for it. That is shown once.
+func aCallbackOfASessionIsChanged(t *testing.T, s *site) {
+	ctx := context.Background()
+	cl := s.Client(s.Key)
+	made, err := cl.CreateSession(ctx, client.NewSession{Callback: &client.NewSessionCallback{URL: "https://partner.example/hook", Events: []string{"SESSION:COMPLETE"},
+		Headers: map[string]string{"X-Own": "kept"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored := func() (out wire.CallbackOne) {
+		t.Helper()
+		if err := cl.Do(ctx, "GET", fmt.Sprint("/v1/callbacks/", made.Callback.ID), nil, &out); err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	v := s.visitor(t).signIn(s.Key)
+	page := fmt.Sprint("/console/callbacks/", made.Callback.ID)
+	v.says(page, "Edit", "rotate it")
+	v.says(page+"/edit", "Session", made.SessionKey, "STATUS_CHANGE", "What your receiver gets", "Try the filter")
+	form := url.Values{"url": {"https://partner.example/other"}, "method": {"PUT"}, "headers": {"X-Own: [redacted]"}, "order_group": {"auto"}, "events": {"SESSION:COMPLETE", "SESSION:NOTE_INSERT"}}
+	if to := v.post(page+"/edit", form); !strings.HasPrefix(to, page) {
+		t.Errorf("the saved form leads to %s", to)
+	}
+	if got := stored(); got.Data.URL != "https://partner.example/other" || got.Data.Method != "PUT" || fmt.Sprint(got.Data.Events) != "[SESSION:COMPLETE SESSION:NOTE_INSERT]" || fmt.Sprint(got.Data.Headers) != "[{X-Own kept}]" {
+		t.Errorf("the setting is now %+v", got)
+	}
+	v.says(page, "COMPLETE, NOTE_INSERT", "https://partner.example/other", "auto")
+
+	for want, wrong := range map[string]url.Values{
+		"Choose at least one event":     {"events": nil},
+		"events":                        {"events": {"SESSION:NOTHING"}},
+		"events must name each event o": {"events": {"SESSION:COMPLETE", "SESSION:COMPLETE"}},
+		"Enter the URL":                 {"url": {""}},
+	} {
+		bad := url.Values{"url": form["url"], "method": form["method"], "events": form["events"]}
+		for name, value := range wrong {
+			bad[name] = value
+		}
+		a := v.submit("POST", page+"/edit", bad)
+		wellBuilt(t, page+"/edit", a)
+		if a.StatusCode != http.StatusBadRequest || !strings.Contains(words(t, a), want) {
+			t.Errorf("%v is answered with %s and without %q: %s", wrong, a.Status, want, words(t, a))
+		}
+	}
+	if got := stored(); fmt.Sprint(got.Data.Events) != "[SESSION:COMPLETE SESSION:NOTE_INSERT]" {
+		t.Errorf("a refused form changed the setting to %+v", got)
+	}
+
+	shownOnce := func(a answer, why string) {
+		t.Helper()
+		wellBuilt(t, why, a)
+		secret := regexp.MustCompile(`whsec_[A-Za-z0-9+/=]+`).FindString(words(t, a))
+		if a.StatusCode != http.StatusOK || secret == "" || !strings.Contains(words(t, a), why) {
+			t.Fatalf("answered with %s and without a secret or %q: %s", a.Status, why, words(t, a))
+		}
+		if secret == made.Callback.Secret {
+			t.Error("the secret is the old one")
+		}
+		if again := v.get(page + "/secret"); strings.Contains(again.body, "whsec_") {
+			t.Error("the page shows the secret a second time")
+		}
+	}
+	shownOnce(v.do("POST", page+"/secret", url.Values{"keep": {"1h"}}), "There is a new signing secret")
+	v.says(page+"/secret", "An older secret stays valid until")
+	form.Set("url", "https://elsewhere.example/")
+	form.Set("headers", "X-Own: new")
+	shownOnce(v.do("POST", page+"/edit", form), "Its URL names another receiver")
+	other := s.visitor(t).signIn(s.NewKey("other", "another"))
 	for _, sub := range []string{"/secret", "/edit"} {
-		if resp := v.get(page + sub); strings.Contains(words(t, resp), made.Callback.Secret) {
-			t.Errorf("%s shows the secret", sub)
+		if a := other.do("POST", page+sub, form); a.StatusCode != http.StatusNotFound {
+			t.Errorf("another key's %s is answered with %s", sub, a.Status)
 		}
 	}
 }

@@ -59,6 +59,7 @@ func TestOnBothStores(t *testing.T) {
 		"what is pending is canceled":         whatIsPendingIsCanceled,
 		"sessions are listed by latest event": sessionsAreListedByLatestEvent,
 		"a session shows its own callbacks":   aSessionShowsItsOwnCallbacks,
+		"a callback of a session is changed":  aCallbackOfASessionIsChanged,
 		"a first run ends with an event":      aFirstRunEndsWithAnEvent,
 		"wrong queries are refused":           wrongQueriesAreRefused,
 	}

@@ -474,7 +474,7 @@ export interface Callback {
   callback_id?: number;
   session_key?: string;
   events?: Array<EventType>;
-  /** Only where a call gave a session the callback: see GivenCallback. */
+  /** Only of a callback for one session, in the answer to the call that made it or moved it to another host. */
   secret?: string;
 }
 

@@ -516,7 +516,7 @@ class Callback(t.TypedDict):
     callback_id: t.NotRequired[int]
     session_key: t.NotRequired[str]
     events: t.NotRequired[list[EventType]]
-    # Only where a call gave a session the callback: see GivenCallback.
+    # Only of a callback for one session, in the answer to the call that made it or moved it to another host.
     secret: t.NotRequired[str]
 
 
