@@ -2,6 +2,7 @@ package console_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -29,7 +30,7 @@ func aSearchOpensWhatItNames(t *testing.T, s *site) {
 		strings.ToLower(vin): "/console/sessions/" + made.SessionKey,
 		ids["event"]:         "/console/events/" + ids["event"],
 		ids["id"]:            "/console/deliveries/" + ids["id"],
-		"nothing":            "/console/sessions?q=nothing",
+		"":                   "/console/sessions",
 	} {
 		to := v.get("/console/search?q=" + url.QueryEscape(text)).Header.Get("Location")
 		if !strings.EqualFold(to, want) {
@@ -42,15 +43,77 @@ func aSearchOpensWhatItNames(t *testing.T, s *site) {
 	t.Run("the operator chooses of several keys", func(t *testing.T) {
 		s.Publish(s.NewKey("other", "k"), callbackd.NoteInsert, ids["session"], map[string]any{"x": 1})
 		op := s.visitor(t).operator()
-		to := op.get("/console/search?q=" + ids["session"]).Header.Get("Location")
-		if want := "/console/sessions?q=" + ids["session"]; to != want {
-			t.Errorf("the search leads to %q, want %q", to, want)
-		}
-		op.says(to, "acme", "other / k")
+		op.says("/console/search?q="+ids["session"], "Sessions", "acme", "other / k")
 	})
 	for _, path := range []string{"/console/", "/console/callbacks", "/console/deliveries/" + ids["id"], "/console/keys", "/console/nothing"} {
 		if a := v.get(path); !strings.Contains(a.body, `action="/console/search"`) {
 			t.Errorf("%s has no search", path)
 		}
+	}
+}
+
+// aSearchShowsWhatItFinds finds callbacks by their URL, name, event and number, and for the
+// operator API keys, but nothing of another key.
+func aSearchShowsWhatItFinds(t *testing.T, s *site) {
+	ctx := context.Background()
+	own := s.register(s.Key, client.NewCallback{Event: "SESSION:COMPLETE", Name: "warehouse", URL: "https://Hooks.find-me.example/in?x=1"})
+	s.register(s.Key, client.NewCallback{Event: "SESSION:NOTE_INSERT", URL: "https://b.example/"})
+	given, err := s.Client(s.Key).CreateSession(ctx, client.NewSession{Callback: &client.NewSessionCallback{URL: "https://partner.example/"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := s.NewKey("hidden-account", "hidden-name")
+	hidden := s.register(key, client.NewCallback{Event: "SESSION:COMPLETE", Name: "hidden", URL: "https://find-me.example/hidden"})
+	v := s.visitor(t).signIn(s.Key)
+	found := func(v *visitor, text string) string {
+		t.Helper()
+		path := "/console/search?q=" + url.QueryEscape(text)
+		a := v.get(path)
+		wellBuilt(t, path, a)
+		if a.StatusCode != http.StatusOK {
+			t.Fatalf("%s answers %s", path, a.Status)
+		}
+		return a.body
+	}
+	at := func(id string) string { return `href="/console/callbacks/` + id + `"` }
+	for _, text := range []string{"FIND-me", "hooks.find-me.example", "/in?x=1", "Warehouse", "session:complete", "complete", own, fmt.Sprint(given.Callback.ID)} {
+		body, want := found(v, text), at(own)
+		if text == fmt.Sprint(given.Callback.ID) {
+			want = at(text)
+		}
+		if !strings.Contains(body, want) {
+			t.Errorf("%q does not find the callback", text)
+		}
+		if strings.Contains(body, at(hidden)) {
+			t.Errorf("%q finds the callback of another key", text)
+		}
+	}
+	for _, text := range []string{"hidden", hidden, key.APIKey, "hidden-account", "default", "nothing has this"} {
+		if body := found(v, text); !strings.Contains(body, "Nothing was found") {
+			t.Errorf("%q finds something with a key that may not see it", text)
+		}
+	}
+	op := s.visitor(t).operator()
+	for text, want := range map[string][]string{
+		"find-me":        {at(own), at(hidden), "hidden-account"},
+		"hidden":         {at(hidden), "hidden-account / hidden-name"},
+		"Hidden-Account": {`href="/console/callbacks?key=` + key.APIKey + `"`},
+		key.APIKey[:12]:  {"hidden-account / hidden-name"},
+	} {
+		body := found(op, text)
+		for _, w := range want {
+			if !strings.Contains(body, w) {
+				t.Errorf("the operator's %q does not find %s", text, w)
+			}
+		}
+	}
+	if body := op.get("/console/search?q=find-me&key=" + key.APIKey).body; strings.Contains(body, at(own)) || !strings.Contains(body, at(hidden)) {
+		t.Error("the search in one key finds callbacks of another, or not its own")
+	}
+	for i := range 15 {
+		s.register(s.Key, client.NewCallback{Event: "SESSION:STATUS_CHANGE", Name: fmt.Sprint("many", i), URL: "https://many.example/"})
+	}
+	if body := found(v, "many.example"); strings.Count(body, "https://many.example/") != 10 || !strings.Contains(body, "More results match") {
+		t.Errorf("a text in 15 callbacks shows %d", strings.Count(body, "https://many.example/"))
 	}
 }

@@ -51,6 +51,7 @@ func TestOnBothStores(t *testing.T) {
 		"the operator sees all":               theOperatorSeesAll,
 		"pages say why nothing arrived":       pagesSayWhyNothingArrived,
 		"a search opens what it names":        aSearchOpensWhatItNames,
+		"a search shows what it finds":        aSearchShowsWhatItFinds,
 		"a test-send ignores a pause":         aTestSendIgnoresAPause,
 		"a test-send under way says so":       aTestSendUnderWaySaysSo,
 		"test-sends are limited":              testSendsAreLimited,

@@ -125,7 +125,7 @@ func TestWhatIsShownIsText(t *testing.T) {
 		return strings.Contains(words(t, v.get("/console/deliveries/"+id)), "The only attempt failed")
 	})
 	for _, path := range []string{"/console/", "/console/callbacks", "/console/callbacks/1", "/console/callbacks/1/edit", "/console/callbacks/1/delete", "/console/callbacks/1/test", "/console/callbacks/1/secret", "/console/callbacks/1/auth",
-		"/console/deliveries", "/console/deliveries?session=" + urlQuery(hostile), "/console/deliveries/" + id, "/console/sessions", "/console/sessions?q=" + urlQuery(hostile), "/console/sessions/" + urlPath(session), "/console/events/" + ev, "/console/logs?path=" + urlQuery(hostile)} {
+		"/console/deliveries", "/console/deliveries?session=" + urlQuery(hostile), "/console/deliveries/" + id, "/console/sessions", "/console/sessions?q=" + urlQuery(hostile), "/console/search?q=" + urlQuery(hostile), "/console/search?q=script", "/console/sessions/" + urlPath(session), "/console/events/" + ev, "/console/logs?path=" + urlQuery(hostile)} {
 		a := v.get(path)
 		wellBuilt(t, path, a)
 		for _, raw := range []string{"<script>alert", "<img src=x", "\u202e", "\u2066", "\u0007"} {

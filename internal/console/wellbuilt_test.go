@@ -16,7 +16,7 @@ func pages(ids map[string]string) []string {
 	return []string{
 		"/console/", "/console/?over=week",
 		"/console/callbacks", "/console/callbacks/new", callback, callback + "/edit", callback + "/delete", callback + "/test", callback + "/secret", callback + "/auth",
-		"/console/sessions", "/console/sessions?q=none", "/console/sessions/" + ids["session"],
+		"/console/search?q=nothing-has-this", "/console/search?q=SESSION", "/console/sessions", "/console/sessions?q=none", "/console/sessions/" + ids["session"],
 		"/console/deliveries", "/console/deliveries?state=failed&event=SESSION:COMPLETE", "/console/deliveries?since=x",
 		"/console/deliveries/live", delivery, delivery + "/curl?attempt=1",
 		"/console/events/" + ids["event"], "/console/logs", "/console/logs?status=5xx", "/console/keys",
