@@ -59,5 +59,8 @@ func TestOneSearch(t *testing.T) {
 	op.open("/console/search?q=acme")
 	op.waits(`document.querySelectorAll("#found-callbacks, #found-keys").length === 2`)
 	op.pictures("search-operator")
+	op.choose("#key", s.Key.APIKey)
+	op.press(".search button")
+	op.waits(`document.querySelector("#key").value !== "" && document.querySelector("#found-callbacks") !== null && document.querySelector("#find").value === "acme"`)
 	op.clean()
 }

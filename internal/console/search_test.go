@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"callbackd"
 	"callbackd/client"
@@ -115,5 +116,41 @@ func aSearchShowsWhatItFinds(t *testing.T, s *site) {
 	}
 	if body := found(v, "many.example"); strings.Count(body, "https://many.example/") != 10 || !strings.Contains(body, "More results match") {
 		t.Errorf("a text in 15 callbacks shows %d", strings.Count(body, "https://many.example/"))
+	}
+}
+
+// A search of all keys looks at a limited number of callbacks and says so; one in a key looks
+// at all of that key.
+func TestASearchOfAllKeysIsBounded(t *testing.T) {
+	s := startSite(t)
+	keys := []callbackd.Key{s.Key}
+	for i := range 20 {
+		keys = append(keys, s.NewKey("account", fmt.Sprint("k", i)))
+	}
+	s.Stop()
+	st := s.Store(false)
+	for i, key := range keys {
+		n := callbackd.MaxCallbacks
+		if i == len(keys)-1 {
+			n = 1
+		}
+		for j := range n {
+			_, _, err := st.CreateCallback(context.Background(), callbackd.Callback{Key: key.ID, Event: callbackd.Complete, Name: fmt.Sprint("c", j),
+				URL: fmt.Sprintf("https://host%d.example/", i), Method: "POST", Payload: []byte("{}")}, time.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	v := s.visitor(t).operator()
+	v.says("/console/search?q=host20.example", "Nothing was found", "The search looked at the first 2,000 callbacks only")
+	v.says("/console/search?q=host19.example", "More results match")
+	own := v.get("/console/search?q=host20.example&key=" + keys[20].APIKey)
+	if got := words(t, own); !strings.Contains(got, "https://host20.example/") || strings.Contains(got, "2,000") {
+		t.Errorf("the search in one key says: %s", got)
 	}
 }
