@@ -56,7 +56,7 @@ func aTestSendUnderWaySaysSo(t *testing.T, s *site) {
 		return page != ""
 	})
 	a := v.get(page)
-	v.says(page, "The test is being sent. A test waits for nothing", "Waiting for the receiver's answer")
+	v.says(page, "The test is being sent. A test-send waits for nothing", "Waiting for the receiver's answer")
 	if got := words(t, a); strings.Contains(got, "paused") {
 		t.Errorf("the page says that the test waits for the pause: %s", got)
 	}
