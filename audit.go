@@ -53,6 +53,9 @@ const (
 	AuditLinkUsed    AuditAction = "console.link_used" // of a customer: it signed a browser in
 	AuditSignedIn    AuditAction = "console.signed_in"
 	AuditSignedOut   AuditAction = "console.signed_out"
+
+	AuditOptionsChanged  AuditAction = "server.options_changed"   // a server started with others than the last time
+	AuditLogLevelChanged AuditAction = "server.log_level_changed" // of a running server
 )
 
 // AuditActions lists the actions.
@@ -65,6 +68,7 @@ var AuditActions = []AuditAction{
 	AuditSessionChanged, AuditSessionRemoved, AuditSMSResent,
 	AuditTokenCreated, AuditTokenRevoked,
 	AuditLinkCreated, AuditLinkUsed, AuditSignedIn, AuditSignedOut,
+	AuditOptionsChanged, AuditLogLevelChanged,
 }
 
 // Valid reports whether the action is one of AuditActions.
@@ -80,7 +84,7 @@ type AuditEntry struct {
 	At      time.Time // in milliseconds
 	Action  AuditAction
 	Actor   Actor
-	Subject string     // the event and name of a callback, the id of a replay or a delivery, a session key
+	Subject string     // the event and name of a callback, the id of a replay or a delivery, a session key, the name of a machine
 	Target  CallbackID // 0 when it is not about a callback
 	// Before and After are JSON objects with the members that differ. Either is nil when
 	// there was nothing before, or nothing is left.

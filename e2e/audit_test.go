@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"callbackd/client"
+	"callbackd/internal/store/postgres/pgtest"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -121,6 +122,71 @@ func TestABrokenAuditLogIsFound(t *testing.T) {
 			wantExit(t, "audit verify", code, 1, out+errs, "FAULT: "+c.want, "1 fault")
 			out, errs, code = run(t, "fsck", "--data", broken)
 			wantExit(t, "fsck", code, 1, out+errs, c.want)
+		})
+	}
+}
+
+// The options of a server are in the audit log when they are others than those of its last
+// start, with secrets as hashes, and so is what the operator changes of its log. Both are in
+// the chain that audit verify checks.
+func TestOptionsAndLogLevelAreAudited(t *testing.T) {
+	t.Parallel()
+	db, err := pgtest.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Stop() })
+	pg, keyset := db.Schema(t), filepath.Join(t.TempDir(), "keyset.json")
+	for name, store := range map[string][]string{
+		"SQLite":     {"--data", t.TempDir()},
+		"PostgreSQL": {"--database-url", pg, "--secret-keys", keyset},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			serve := func(args ...string) *server {
+				args = append(append([]string{"serve", "--listen", "127.0.0.1:0", "--log-level", "error"}, store...), args...)
+				return listening(t, start(t, command(args...)))
+			}
+			stop := func(srv *server) {
+				if code := srv.term(t); code != 0 {
+					t.Errorf("stop: %d: %s", code, srv.log)
+				}
+			}
+			const token, next = "a-hidden-token-of-the-operator", "the-next-hidden-token"
+			stop(serve("--operator-token", token))
+			stop(serve("--operator-token", token))
+			srv := serve("--operator-token", next, "--retention", "3d")
+			out, errs, code := run(t, "log-level", "debug", "--server", srv.url, "--operator-token", next)
+			wantExit(t, "log-level", code, 0, out+errs)
+			stop(srv)
+
+			entries := auditList(t, store...)
+			if len(entries) != 3 {
+				t.Fatalf("%d entries, want 3: %+v", len(entries), entries)
+			}
+			level, changed, first := entries[0], entries[1], entries[2]
+			host, _ := os.Hostname()
+			if level.Action != "server.log_level_changed" || level.Before["log_level"] != "error" || level.After["log_level"] != "debug" || level.Actor.Kind != "operator" || level.Subject != host {
+				t.Errorf("the entry about the log level is %+v", level)
+			}
+			if first.Action != "server.options_changed" || first.Before != nil || first.After["retention"] != "30d" || first.After["grace"] != "20s" || first.After["log-level"] != "error" {
+				t.Errorf("the first start is %+v", first)
+			}
+			if changed.Action != "server.options_changed" || len(changed.Before) != 2 || len(changed.After) != 2 || changed.Before["retention"] != "30d" || changed.After["retention"] != "3d" ||
+				changed.Before["operator-token"] != first.After["operator-token"] || changed.Before["operator-token"] == changed.After["operator-token"] ||
+				changed.Actor.Kind != "command_line" || changed.Subject != host {
+				t.Errorf("the start with other options is %+v", changed)
+			}
+			out, errs, code = run(t, append([]string{"audit", "list"}, store...)...)
+			wantExit(t, "audit list", code, 0, out+errs, "operator-token: hmac-sha256:", "retention: 30d → 3d", "log_level: error → debug")
+			for _, secret := range []string{token, next, pg} {
+				if strings.Contains(out, secret) {
+					t.Errorf("the log has the secret %q:\n%s", secret, out)
+				}
+			}
+			if v := auditVerify(t, 0, store...); v.Entries != 3 || len(v.Chains) != 1 || v.Chains[0].APIKey != "" || v.FaultCount != 0 {
+				t.Errorf("audit verify prints %+v", v)
+			}
 		})
 	}
 }

@@ -33,7 +33,6 @@ import (
 	"callbackd/internal/stats"
 	"callbackd/internal/store"
 	"callbackd/internal/telemetry"
-	"callbackd/wire"
 )
 
 // Config holds the settings of a server.
@@ -78,8 +77,11 @@ type Config struct {
 	// OperatorToken signs the operator in to the console; empty: only one-time
 	// links do.
 	OperatorToken callbackd.Secret
-	// Settings are what the management API shows of the options.
-	Settings []wire.Setting
+	// Settings are the options of the command, which the management API shows and the audit
+	// log has when they are others than those of the last start; none: neither does. StartedBy
+	// is who gave them.
+	Settings  []callbackd.ServerOption
+	StartedBy callbackd.Actor
 	// NoticeKey is the API key whose callbacks get the notices about all keys; empty: none.
 	NoticeKey string
 	// Mail sends notices about all keys to the operator; nil: nobody gets mails.
@@ -130,6 +132,7 @@ type App struct {
 	background *background
 	archive    *archiver // nil: what retention removes is not kept
 	keyset     keysetWatch
+	late       lateAudits
 	teardown   teardown
 }
 
@@ -201,6 +204,7 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 		return nil, err
 	}
 
+	a.auditOptions(ctx, c)
 	a.runJobs(c, p, runner, service)
 	return a, nil
 }

@@ -9,11 +9,14 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"callbackd"
 	"callbackd/internal/console"
+	"callbackd/internal/front"
 	"callbackd/internal/obs"
+	"callbackd/internal/store"
 	"callbackd/wire"
 )
 
@@ -29,6 +32,8 @@ type operator struct {
 	token  callbackd.Secret
 	level  *slog.LevelVar // nil: it cannot be changed
 	recent *obs.Recent    // may be nil
+	// changing makes changes of the level one after the other.
+	changing sync.Mutex
 	// status is guarded as the metrics are.
 	status http.Handler
 }
@@ -131,11 +136,26 @@ func (o *operator) setLevel(w http.ResponseWriter, r *http.Request) {
 		answerJSON(w, http.StatusBadRequest, wire.Message{Message: `Send {"level": "debug"}, or info, warn or error: ` + err.Error() + "."})
 		return
 	}
+	o.changeLevel(r, next)
+	answerJSON(w, http.StatusOK, wire.LogLevel{Level: obs.LevelName(next)})
+}
+
+// changeLevel changes the log level, and audits that. It does so too while the store does not
+// answer, because that is when the operator needs the log.
+func (o *operator) changeLevel(r *http.Request, next slog.Level) {
+	o.changing.Lock()
+	defer o.changing.Unlock()
 	before := o.level.Level()
 	o.level.Set(min(before, next)) // so that the line about it is logged
 	o.a.log.Warn("the log level was changed until the next start", "level_before", obs.LevelName(before), "level_now", obs.LevelName(next))
 	o.level.Set(next)
-	answerJSON(w, http.StatusOK, wire.LogLevel{Level: obs.LevelName(next)})
+	if before == next {
+		return
+	}
+	ctx := store.WithActor(r.Context(), callbackd.Actor{Kind: callbackd.ActorOperator, Address: front.ClientText(r)})
+	o.a.audit(ctx, func(ctx context.Context) error {
+		return o.a.store.NoteLogLevel(ctx, hostname(), obs.LevelName(before), obs.LevelName(next))
+	})
 }
 
 // isOperator reports whether a request has the operator token, or a one-time token.

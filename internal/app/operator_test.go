@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -88,6 +89,14 @@ func TestOnlyTheOperatorChangesTheLogLevel(t *testing.T) {
 	if n := strings.Count(s.log.String(), "the log level was changed until the next start"); n != 3 {
 		t.Errorf("%d changes are in the log, want 3:\n%s", n, s.log.String())
 	}
+	var changes []string
+	for _, e := range slices.Backward(s.levelChanges()) {
+		changes = append(changes, string(e.Before)+string(e.After)+string(e.Actor.Kind)+" "+e.Actor.Address+" "+e.Subject)
+	}
+	if want := []string{`{"log_level":"info"}{"log_level":"debug"}`, `{"log_level":"debug"}{"log_level":"error"}`, `{"log_level":"error"}{"log_level":"info"}`}; len(changes) != 3 ||
+		changes[0] != want[0]+"operator 127.0.0.1 "+hostname() || !strings.HasPrefix(changes[1], want[1]) || !strings.HasPrefix(changes[2], want[2]) {
+		t.Errorf("the audit log has %q", changes)
+	}
 	for name, token := range map[string]string{"an expired token": old, "a browser's login": cookie} {
 		if got := s.logLevel(`{"level":"debug"}`, "Bearer "+token); got != 401 {
 			t.Errorf("%s: %d", name, got)
@@ -149,6 +158,7 @@ func (away) Backlogs(context.Context, time.Time) (callbackd.Backlogs, error) {
 func (away) PendingCallbacks(context.Context) ([]callbackd.PendingCallback, error) {
 	return nil, errAway
 }
+func (away) NoteLogLevel(context.Context, string, string, string) error { return errAway }
 func (away) TakeLogin(context.Context, [32]byte) (*store.Login, error) {
 	return nil, errAway
 }
@@ -180,5 +190,42 @@ func TestStatusWithoutTheStore(t *testing.T) {
 	}
 	if w = ask("PUT", LogLevelPath, `{"level":"debug"}`, operatorToken); w.Code != 200 || level.Level() != slog.LevelDebug {
 		t.Errorf("the operator token needs no store: %d %s", w.Code, w.Body)
+	}
+	// The entry is written when the store is back, by the actor of the change.
+	if _, err := a.late.step(t.Context()); err == nil || len(s.levelChanges()) != 0 {
+		t.Errorf("without the store: %v, %v", err, s.levelChanges())
+	}
+	a.store = s.app.store
+	if _, err := a.late.step(t.Context()); err != nil {
+		t.Error(err)
+	}
+	_, err := a.late.step(t.Context())
+	if got := s.levelChanges(); err != nil || len(got) != 1 || got[0].Actor.Kind != callbackd.ActorOperator || string(got[0].After) != `{"log_level":"debug"}` {
+		t.Errorf("%v, %+v", err, got)
+	}
+}
+
+// levelChanges returns the audit entries about the log level, newest first.
+func (s *served) levelChanges() []callbackd.AuditEntry {
+	s.t.Helper()
+	page, err := s.app.store.ListAudit(s.t.Context(), store.AuditQuery{Action: callbackd.AuditLogLevelChanged, Limit: store.MaxPage})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return page.Entries
+}
+
+// What waits for the store is bounded.
+func TestLateAuditEntriesAreBounded(t *testing.T) {
+	s, _ := serveOperator(t)
+	a, written := &App{log: s.app.log}, 0
+	for range maxLateAudits + 5 {
+		a.audit(t.Context(), func(context.Context) error { return errAway })
+	}
+	for i := range a.late.entries {
+		a.late.entries[i] = func(context.Context) error { written++; return nil }
+	}
+	if _, err := a.late.step(t.Context()); err != nil || written != maxLateAudits || !strings.Contains(s.log.String(), "too many wait for the store") {
+		t.Errorf("%v, %d entries, want %d", err, written, maxLateAudits)
 	}
 }

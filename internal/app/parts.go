@@ -13,6 +13,7 @@ import (
 	"callbackd/internal/sender"
 	"callbackd/internal/stats"
 	"callbackd/internal/telemetry"
+	"callbackd/internal/view"
 )
 
 // parts are what the API and the console work with, besides the store.
@@ -40,7 +41,7 @@ func (a *App) api(c Config, p parts) *api.API {
 		Metrics:      guardedMetrics(p.metrics.Handler(), c.OperatorToken, a.metrics != nil),
 		RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, CaptureURL: c.CaptureURL,
 		Tracing: tracing(p.collector, c.Signals),
-		About:   api.About{Nodes: a.wireNodes, Settings: c.Settings},
+		About:   api.About{Nodes: a.wireNodes, Settings: view.Settings(c.Settings)},
 		Public:  c.PublicURL, ReturnOrigins: c.Console.ReturnOrigins,
 	})
 }

@@ -118,6 +118,7 @@ func (a *App) jobs(c Config, service *api.API) []job {
 		{name: "find incidents and tell of them", first: watchEvery, every: watchEvery, singleton: true, step: a.watch},
 		{name: "send mails about incidents", first: watchEvery, every: watchEvery, singleton: true, step: a.mail},
 		{name: "remove the callbacks of sessions that were removed", first: settingsEvery, every: settingsEvery, singleton: true, step: ofSessions.step},
+		{name: "audit what the store did not take at once", first: lateAuditEvery, every: lateAuditEvery, step: a.late.step},
 		{name: "check the data directory", first: clockCheck, every: clockCheck, step: a.checkStore},
 		{name: "note the use of operator tokens", first: tokenUses, every: tokenUses, step: func(ctx context.Context) (time.Duration, error) {
 			return 0, service.StoreTokenUses(ctx)

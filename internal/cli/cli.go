@@ -17,7 +17,6 @@ import (
 	"callbackd"
 	"callbackd/internal/app"
 	"callbackd/internal/store"
-	"callbackd/wire"
 
 	"github.com/alecthomas/kong"
 )
@@ -72,7 +71,7 @@ type env struct {
 	// second is closed by the second signal to stop.
 	second <-chan struct{}
 	// settings are the options of the command as they were given.
-	settings []wire.Setting
+	settings []callbackd.ServerOption
 }
 
 // Exit codes. 78 is from sysexits.h; 2 is not used, because Go exits with it

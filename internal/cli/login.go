@@ -15,9 +15,9 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"callbackd"
 	"callbackd/internal/profile"
 	"callbackd/internal/safetext"
-	"callbackd/wire"
 
 	"golang.org/x/term"
 )
@@ -80,7 +80,7 @@ func (c *loginCmd) complete(e *env) error {
 	in := &prompt{ctx: e.ctx, out: io.Discard, in: bufio.NewReader(os.Stdin), terminal: int(os.Stdin.Fd())}
 	if isTerminal(os.Stdin) {
 		in.out, in.hides = e.stderr, true
-		unset := slices.ContainsFunc(e.settings, func(s wire.Setting) bool { return s.Name == "server" && s.Source == fromDefault })
+		unset := slices.ContainsFunc(e.settings, func(s callbackd.ServerOption) bool { return s.Name == "server" && s.Source == fromDefault })
 		if unset {
 			text, err := in.ask("Server ["+c.Server+"]: ", false)
 			if err != nil {

@@ -10,9 +10,9 @@ import (
 	"slices"
 	"strings"
 
+	"callbackd"
 	"callbackd/client"
 	"callbackd/internal/profile"
-	"callbackd/wire"
 
 	"github.com/alecthomas/kong"
 )
@@ -139,7 +139,7 @@ func useProfile(k *kong.Context) (map[string]string, error) {
 
 // withOrigin adds to the error of a call where the server's URL, or the API key that the
 // server refuses, has come from, and how to give another one.
-func withOrigin(err error, settings []wire.Setting) error {
+func withOrigin(err error, settings []callbackd.ServerOption) error {
 	from := map[string]string{}
 	for _, s := range settings {
 		from[s.Name] = s.Source

@@ -75,6 +75,7 @@ const (
 func (c *serveCmd) config(e *env) (app.Config, error) {
 	out := app.Config{
 		Settings:    e.settings,
+		StartedBy:   store.ActorOf(e.ctx),
 		StoreConfig: c.storeConfig(), Listen: c.Listen, MetricsListen: c.MetricsListen,
 		Retention: c.Retention, AuditRetention: c.AuditRetention, Lease: c.Lease, MaxInFlight: c.MaxInFlight, MaxConns: c.MaxConns,
 		RequireHTTPS: c.RequireHTTPS, MaskHeaders: c.MaskHeaders, OperatorToken: callbackd.Secret(c.OperatorToken),

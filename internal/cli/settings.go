@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"callbackd"
-	"callbackd/wire"
 
 	"github.com/alecthomas/kong"
 )
@@ -224,17 +223,17 @@ func (secretFiles) Resolve(_ *kong.Context, _ *kong.Path, f *kong.Flag) (any, er
 }
 
 // settingsOf returns the options of the chosen command with their values and where each
-// comes from. fromProfile are those that a profile gave. Secrets are masked.
-func settingsOf(k *kong.Context, fromProfile map[string]string) (out []wire.Setting) {
+// comes from. fromProfile are those that a profile gave.
+func settingsOf(k *kong.Context, fromProfile map[string]string) (out []callbackd.ServerOption) {
 	written := writtenOptions(k)
 	for _, group := range k.Selected().AllFlags(true) {
 		for _, f := range group {
-			if f.Name == "help" {
+			if f.Name == "help" || f.Name == "version" {
 				continue
 			}
-			s := wire.Setting{Name: f.Name, Value: settingText(f.Target), Source: cmp.Or(fromProfile[f.Name], source(f, written))}
-			if f.Tag.Has(secretTag) && s.Value != "" {
-				s.Value = callbackd.Mask
+			s := callbackd.ServerOption{
+				Name: f.Name, Value: callbackd.Secret(settingText(f.Target)),
+				Source: cmp.Or(fromProfile[f.Name], source(f, written)), Secret: f.Tag.Has(secretTag),
 			}
 			out = append(out, s)
 		}

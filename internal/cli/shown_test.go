@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"testing"
 
 	"callbackd"
+	"callbackd/internal/view"
 	"callbackd/wire"
 )
 
@@ -29,7 +31,11 @@ func TestSettingsAreShownWithoutSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := map[string]wire.Setting{}
-	for _, s := range settingsOf(k, nil) {
+	for _, o := range settingsOf(k, nil) {
+		s := view.Setting(&o)
+		if strings.Contains(fmt.Sprintf("%+v %#v", o, o), "hidden") {
+			t.Errorf("%s is printed as %+v", o.Name, o)
+		}
 		if strings.Contains(s.Value, "hidden") {
 			t.Errorf("%s shows %q", s.Name, s.Value)
 		}

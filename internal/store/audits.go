@@ -19,6 +19,18 @@ type Audits interface {
 	VerifyAudit(ctx context.Context, heads []callbackd.AuditHead) (*AuditReport, error)
 }
 
+// Servers audits what concerns a server as a whole. server names its machine.
+type Servers interface {
+	// NoteOptions stores the options with which a server starts, and audits them when they
+	// differ from those of its last start. A server that the store does not know is compared
+	// with the one whose options were stored last: so a container under a new name leaves an
+	// entry only when its options are others than those of the one that it replaces. at is
+	// when it started. The store remembers MaxServers servers.
+	NoteOptions(ctx context.Context, server string, options []callbackd.ServerOption, at time.Time) error
+	// NoteLogLevel audits a change of what a running server logs.
+	NoteLogLevel(ctx context.Context, server, before, after string) error
+}
+
 // AuditQuery chooses entries. Zero members choose all.
 type AuditQuery struct {
 	Key    callbackd.KeyID // AllKeys also chooses the entries that belong to no key

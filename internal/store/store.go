@@ -45,6 +45,7 @@ type Store interface {
 	Answers
 	Sealing
 	Audits
+	Servers
 	Incidents
 
 	// Ready returns nil when the store can take writes now.

@@ -15,15 +15,17 @@ import (
 )
 
 var auditTests = map[string]func(*suite){
-	"EveryCommandIsAuditedOrHasAReason": (*suite).auditedCommands,
-	"TheAuditLogSaysWhatChanged":        (*suite).auditedChange,
-	"ARefusedChangeIsNotAudited":        (*suite).auditedRefusal,
-	"PausesOfAttemptsAreAudited":        (*suite).auditedPause,
-	"TheAuditLogIsListed":               (*suite).auditListed,
-	"OldAuditEntriesAreRemoved":         (*suite).auditPruned,
-	"NotedHeadsOfTheAuditLog":           (*suite).auditHeads,
-	"TheAuditLogOfAKeyIsBounded":        (*suite).auditBounded,
-	"ConcurrentChangesMakeOneChain":     (*suite).auditTogether,
+	"EveryCommandIsAuditedOrHasAReason":    (*suite).auditedCommands,
+	"TheAuditLogSaysWhatChanged":           (*suite).auditedChange,
+	"ARefusedChangeIsNotAudited":           (*suite).auditedRefusal,
+	"PausesOfAttemptsAreAudited":           (*suite).auditedPause,
+	"TheAuditLogIsListed":                  (*suite).auditListed,
+	"OldAuditEntriesAreRemoved":            (*suite).auditPruned,
+	"NotedHeadsOfTheAuditLog":              (*suite).auditHeads,
+	"TheAuditLogOfAKeyIsBounded":           (*suite).auditBounded,
+	"ConcurrentChangesMakeOneChain":        (*suite).auditTogether,
+	"OptionsAreAuditedWhenTheyDiffer":      (*suite).auditedOptions,
+	"TheStoreForgetsServersBeyondTheLimit": (*suite).forgottenServers,
 }
 
 // notAudited says for the methods of the contract that write no entry why they do not.
@@ -89,6 +91,8 @@ func (s *suite) everyAudited(ctx context.Context) map[string][]callbackd.AuditAc
 	token := callbackd.OperatorToken{ID: "aaaaaaaaaaaa", Hash: [32]byte{1}, Name: "ci", Role: callbackd.RoleRead, CreatedAt: s.at, ExpiresAt: s.at.Add(time.Hour)}
 	s.must(s.CreateToken(ctx, token))
 	s.must(second(s.RevokeToken(ctx, token.ID, s.at)))
+	s.must(s.NoteOptions(ctx, "host", []callbackd.ServerOption{{Name: "operator-token", Value: "operator secret", Secret: true}}, s.at))
+	s.must(s.NoteLogLevel(ctx, "host", "info", "debug"))
 	return map[string][]callbackd.AuditAction{
 		"CreateKey": {callbackd.AuditKeyCreated}, "ChangeKey": {callbackd.AuditKeyChanged, callbackd.AuditKeyRotated, callbackd.AuditKeyRevoked},
 		"ChangeSettings": {callbackd.AuditKeyChanged},
@@ -99,6 +103,7 @@ func (s *suite) everyAudited(ctx context.Context) map[string][]callbackd.AuditAc
 		"ChangeIncident": {callbackd.AuditIncidentAcknowledged, callbackd.AuditIncidentMuted},
 		"CreateErase":    {callbackd.AuditErasureStarted}, "StepErase": {callbackd.AuditErasureEnded},
 		"CreateToken": {callbackd.AuditTokenCreated}, "RevokeToken": {callbackd.AuditTokenRevoked},
+		"NoteOptions": {callbackd.AuditOptionsChanged}, "NoteLogLevel": {callbackd.AuditLogLevelChanged},
 		"CreateLogin": {callbackd.AuditLinkCreated, callbackd.AuditLinkUsed, callbackd.AuditSignedIn}, "TakeLogin": {callbackd.AuditSignedOut},
 	}
 }
@@ -156,7 +161,11 @@ func (s *suite) auditedCommands() {
 	got := map[callbackd.AuditAction]bool{}
 	key, err := s.Key(ctx, "audited")
 	s.must(err)
-	for _, e := range slices.Concat(s.auditOf(key.ID), s.audited(store.AuditQuery{Action: callbackd.AuditTokenCreated}), s.audited(store.AuditQuery{Action: callbackd.AuditTokenRevoked})) {
+	entries := s.auditOf(key.ID)
+	for _, ofServer := range []callbackd.AuditAction{callbackd.AuditTokenCreated, callbackd.AuditTokenRevoked, callbackd.AuditOptionsChanged, callbackd.AuditLogLevelChanged} {
+		entries = append(entries, s.audited(store.AuditQuery{Action: ofServer})...)
+	}
+	for _, e := range entries {
 		got[e.Action] = true
 		s.equal("the actor of "+string(e.Action), e.Actor, callbackd.Actor{Kind: callbackd.ActorToken, Name: "ci", Address: "192.0.2.9"})
 		if text := string(e.Before) + string(e.After); strings.Contains(text, " secret") || strings.Contains(text, "+1555") {
