@@ -399,8 +399,8 @@ type Queue interface {
 	TakeTurns(ctx context.Context, cb callbackd.CallbackID, at time.Time, limit int) (ds []callbackd.Delivery, next time.Time, err error)
 	// Earlier returns, for each delivery of r.Before and each callback of the key that is
 	// in force, the newest pending delivery of the session that has an earlier event and
-	// waits for its first attempt or blocks its lane after r.At. Tests and what has expired
-	// by r.At do not count. They are ordered by event; Event is nil.
+	// waits for its first attempt or blocks its lane after r.At. What has expired by r.At
+	// does not count. They are ordered by event; Event is nil.
 	Earlier(ctx context.Context, r callbackd.EarlierRead) ([][]callbackd.Delivery, error)
 	// Record writes an outcome in one transaction: the attempt, the new state of the
 	// delivery, and the change of the callback, unless the callback has another

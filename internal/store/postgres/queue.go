@@ -137,7 +137,7 @@ const (
 		CROSS JOIN LATERAL (SELECT ` + pendingColumns + `
 			FROM (SELECT * FROM events WHERE key_no = $1 AND session = o.lane AND id < o.before
 				AND id >= (SELECT min(event_id) FROM pending WHERE callback_no = c.no) ORDER BY id DESC) e
-			CROSS JOIN LATERAL (SELECT * FROM pending WHERE callback_no = c.no AND event_id = e.id AND NOT e.test
+			CROSS JOIN LATERAL (SELECT * FROM pending WHERE callback_no = c.no AND event_id = e.id
 				AND (due IS NULL OR holds_until > $4) AND (expires_at IS NULL OR expires_at > $4) LIMIT 1) p
 			ORDER BY e.id DESC LIMIT 1) d
 		ORDER BY i, d.event_id, d.callback_no`

@@ -125,7 +125,7 @@ func (b *eventBuffer) deliveries(cb callbackd.CallbackID, session string, after 
 }
 
 // newest returns the newest unflushed delivery of a session to a callback with an event
-// below before that is no test, and whether there is one.
+// below before, and whether there is one.
 func (b *eventBuffer) newest(cb callbackd.CallbackID, session string, before callbackd.EventID) (d callbackd.Delivery, ok bool) {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
@@ -135,7 +135,7 @@ func (b *eventBuffer) newest(cb callbackd.CallbackID, session string, before cal
 	}
 	i, _ := slices.BinarySearch(c.ids, before)
 	for i--; i >= 0; i-- {
-		if ev := c.events[i]; ev != nil && ev.Session == session && !ev.Test {
+		if ev := c.events[i]; ev != nil && ev.Session == session {
 			return untriedDelivery(ev, cb), true
 		}
 	}

@@ -165,7 +165,7 @@ func (s *Store) earlier(ctx context.Context, key callbackd.KeyID, callbacks []ca
 	}
 	err = s.read(ctx, func(d *db) error {
 		for _, cb := range callbacks {
-			err := d.query("SELECT "+pendingColumns+` FROM pending WHERE callback_no = ? AND session = ? AND event_id < ? AND NOT test
+			err := d.query("SELECT "+pendingColumns+` FROM pending WHERE callback_no = ? AND session = ? AND event_id < ?
 				AND (due IS NULL OR holds_until > ?) AND (expires_at IS NULL OR expires_at > ?) ORDER BY event_id DESC LIMIT 1`, func(st *sqlite3.Stmt) error {
 				if d := scanPending(st); d.ID.Event >= newest[cb].ID.Event {
 					newest[cb] = d

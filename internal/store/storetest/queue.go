@@ -129,7 +129,6 @@ func (s *suite) earlierThanWhatHoldsNothing() {
 	}
 	holds := accept(store.NewEvent{Type: ev1})
 	accept(store.NewEvent{Type: ev1, ExpiresAt: s.at.Add(time.Second)})
-	accept(store.NewEvent{Type: ev1, OnlyTo: a.ID})
 	accept(store.NewEvent{Type: ev1, DeliverAt: s.at.Add(time.Hour)})
 	last := accept(store.NewEvent{Type: ev2})
 	got, err := s.Earlier(s.ctx(), callbackd.EarlierRead{Key: s.key.ID, Before: []callbackd.SessionEvent{{Session: "S", Event: last.ID}}, At: s.at.Add(time.Second)})
