@@ -26,8 +26,8 @@ const SMSRequested EventType = "SESSION:SMS_REQUESTED"
 // sessions, then notices.
 var EventTypes = slices.Concat(SessionEvents, NoticeTypes)
 
-// Valid reports whether t is a supported type.
-func (t EventType) Valid() bool { return slices.Contains(EventTypes, t) }
+// Valid reports whether t is one of callbackd's types, or can be one of a platform's own.
+func (t EventType) Valid() bool { return slices.Contains(EventTypes, t) || t.IsOwn() }
 
 // Limits on what a client may send, in bytes unless said otherwise.
 const (

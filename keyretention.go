@@ -3,7 +3,6 @@ package callbackd
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -25,7 +24,7 @@ func ParseRetentions(text string) (map[EventType]time.Duration, error) {
 	}
 	out := map[EventType]time.Duration{}
 	for name, duration := range raw {
-		if !slices.Contains(EventTypes, EventType(name)) {
+		if !EventType(name).Valid() {
 			return nil, Invalid("%q is not a type of event; see GET /v1/event-types.", Clip(name, 60))
 		}
 		d, err := ParseDuration(duration)

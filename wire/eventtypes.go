@@ -5,7 +5,7 @@ import "encoding/json"
 // EventKind describes one type of events.
 type EventKind struct {
 	Type        string `json:"type"`
-	Group       string `json:"group"` // session or notice
+	Group       string `json:"group"` // session, notice or own
 	Description string `json:"description"`
 	// Schema is the JSON Schema (2020-12) of the body that a receiver gets, without the
 	// payload of the callback.

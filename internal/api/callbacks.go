@@ -65,6 +65,9 @@ func (a *API) createCallback(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
+	if err := a.checkType(b.Event); err != nil {
+		return err
+	}
 	if err := a.admit(c, &b); err != nil {
 		return err
 	}

@@ -156,7 +156,7 @@ func (a *API) testCallback(w http.ResponseWriter, c *call) error {
 	if err := a.Tests.AllowTest(c.keyID(), time.Now()); err != nil {
 		return err
 	}
-	b := store.Batch{Key: c.keyID(), At: time.Now(), Events: []store.NewEvent{callbacks.Sample(cb)}}
+	b := store.Batch{Key: c.keyID(), At: time.Now(), Events: []store.NewEvent{callbacks.Sample(cb, a.Events.OwnSample)}}
 	if c.once != nil { // a repeat gets the same event, and the delivery as it is then
 		b.Idempotency, b.Digest = "test "+hex.EncodeToString(c.once.Hash), [32]byte(c.once.Digest)
 	}

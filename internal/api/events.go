@@ -25,6 +25,9 @@ func (a *API) publish(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
+	if err := a.checkTypes(b.Events, many); err != nil {
+		return err
+	}
 	warnings, err := a.checkEvents(b.Events, many)
 	if err != nil {
 		return err
@@ -148,7 +151,7 @@ func readEvents(body []byte, at time.Time) ([]store.NewEvent, error) {
 // newEventFields describes an event of POST /v1/events.
 func newEventFields(ev *store.NewEvent) []request.Field {
 	return []request.Field{
-		request.Choice("event", &ev.Type, callbackd.SessionEvents).RequiredElse(callbacks.ErrMissing),
+		request.PublishedType("event", &ev.Type).RequiredElse(callbacks.ErrMissing),
 		sessionKeyField(&ev.Session).RequiredElse(callbacks.ErrMissing),
 		dataField(&ev.Data),
 		request.Text("id", &ev.Idempotency, callbackd.MaxIdempotency),

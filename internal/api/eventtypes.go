@@ -64,6 +64,26 @@ func (a *API) getEventType(w http.ResponseWriter, c *call) error {
 	return nil
 }
 
+// checkTypes refuses events of a type that the platform does not have, or has no longer.
+func (a *API) checkTypes(events []store.NewEvent, many bool) error {
+	for i := range events {
+		if err := a.checkType(events[i].Type); err != nil {
+			if many {
+				return callbackd.Invalid("Event %d of the array: %v", i+1, err)
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *API) checkType(t callbackd.EventType) error {
+	if t.IsOwn() && !a.Events.Has(t) {
+		return store.NoEventType(t)
+	}
+	return nil
+}
+
 // misfit is logged once a minute.
 const misfit = "a published event does not fit the schema of its type"
 

@@ -33,6 +33,7 @@ import (
 	"callbackd/internal/stats"
 	"callbackd/internal/store"
 	"callbackd/internal/telemetry"
+	"callbackd/wire"
 )
 
 // Config holds the settings of a server.
@@ -91,6 +92,8 @@ type Config struct {
 	BacklogOld time.Duration
 	DiskLow    int64
 
+	// EventTypes are the platform's own types of events.
+	EventTypes []wire.EventKind
 	// Validate says what becomes of a published event that does not fit its schema.
 	Validate eventtypes.Mode
 
@@ -229,7 +232,7 @@ func (a *App) openStore(ctx context.Context, c Config, m *obs.Metrics) (err erro
 	}
 	a.teardown.add("store", func(context.Context) error { return a.store.Close() })
 	a.checkNewest(a.started)
-	return nil
+	return a.addEventTypes(ctx, c)
 }
 
 // listen opens the addresses that the options name, and returns a policy that

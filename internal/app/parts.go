@@ -50,7 +50,7 @@ func (a *App) console(c Config, p parts) *console.Console {
 	return console.New(console.Options{
 		Store: a.store, Dispatcher: p.dispatch, Stream: p.stream, Tests: p.tests, Log: c.Log, Limits: p.limits,
 		Preview: p.send.Request, Advise: p.transport.Advise, TestAuth: p.send.TestAuth,
-		Nodes: a.nodes, Events: p.events.Kinds, Version: Version,
+		Nodes: a.nodes, Events: p.events, Version: Version,
 		OperatorToken: c.OperatorToken, RequireHTTPS: c.RequireHTTPS, Public: c.PublicURL,
 		Brand: c.Console.Brand, ReturnOrigins: c.Console.ReturnOrigins, FrameAncestors: c.Console.FrameAncestors,
 	})

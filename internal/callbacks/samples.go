@@ -14,14 +14,22 @@ import (
 
 // Sample returns the event of a test-send. It is marked as a test, has complete data of
 // the callback's event type, and the callback is its only target. That of a callback for one
-// session is an event of that session, because nothing else may refer to the callback.
-func Sample(cb *callbackd.Callback) store.NewEvent {
+// session is an event of that session, because nothing else may refer to the callback. own
+// returns the data of a platform's own type, and nil for another.
+func Sample(cb *callbackd.Callback, own func(callbackd.EventType) []byte) store.NewEvent {
 	t := cb.SampleType()
-	return store.NewEvent{Type: t, Session: cmp.Or(cb.Session, session.SampleKey), Data: SampleData(t), OnlyTo: cb.ID}
+	data := own(t)
+	if data == nil {
+		data = SampleData(t)
+	}
+	return store.NewEvent{Type: t, Session: cmp.Or(cb.Session, session.SampleKey), Data: data, OnlyTo: cb.ID}
 }
 
 // SampleData returns the data of a sample of an event.
 func SampleData(t callbackd.EventType) []byte {
+	if t.IsOwn() {
+		return []byte("{}") // a type that the platform does not have any more
+	}
 	if t.IsNotice() {
 		return sampleNotice(t)
 	}

@@ -55,6 +55,7 @@ type serveCmd struct {
 	NoticeMailTo   []string      `env:"CALLBACKD_NOTICE_MAIL_TO" placeholder:"ADDRESS" help:"With --smtp-url: who gets a mail when an incident begins and when it ends. Repeat the option, or separate addresses with commas."`
 	BacklogOld     time.Duration `default:"15m" env:"CALLBACKD_BACKLOG_OLD" help:"Since when a delivery has been due when that is an incident (BACKLOG:OLD), such as 15m."`
 	DiskLow        int64         `default:"1024" env:"CALLBACKD_DISK_LOW" placeholder:"MIB" help:"Free space on the volume of the data directory, in MiB, below which that is an incident (DISK:LOW)."`
+	EventTypes     string        `name:"event-types" env:"CALLBACKD_EVENT_TYPES" placeholder:"DIR" help:"Directory with the platform's own types of events: one JSON file for each, with name, description, schema and sample. It is read at the start; give every node the same files."`
 	Validate       string        `default:"off" enum:"off,warn,refuse" env:"CALLBACKD_VALIDATE" help:"Check the data of published events against the schema of their type (GET /v1/event-types): off; warn accepts an event that does not fit, and the answer says what is wrong; refuse answers 400."`
 	RequireHTTPS   bool          `name:"require-https" env:"CALLBACKD_REQUIRE_HTTPS" help:"Refuse callback URLs of live API keys that are not https."`
 	CaptureURL     string        `name:"capture-url" env:"CALLBACKD_CAPTURE_URL" placeholder:"TEMPLATE" help:"Link that a person opens to capture a session, shown as capture_url: a URL with {account} and {session_key} in it, such as https://{account}.capture.example/{session_key}. A key may have its own."`
@@ -124,6 +125,11 @@ func (c *serveCmd) read(out *app.Config) (err error) {
 	}
 	if err := c.readMail(out); err != nil {
 		return err
+	}
+	if c.EventTypes != "" {
+		if out.EventTypes, err = eventtypes.ReadDir(c.EventTypes); err != nil {
+			return settingf("--event-types: %v", err)
+		}
 	}
 	return c.readIngress(out)
 }

@@ -19,13 +19,13 @@ import (
 
 	"callbackd"
 	"callbackd/internal/callbacks"
+	"callbackd/internal/eventtypes"
 	"callbackd/internal/front"
 	"callbackd/internal/keylimit"
 	"callbackd/internal/obs"
 	"callbackd/internal/ratelimit"
 	"callbackd/internal/store"
 	"callbackd/internal/view"
-	"callbackd/wire"
 )
 
 // Store holds the methods of the store that the console uses.
@@ -56,8 +56,7 @@ type Options struct {
 	Log        *slog.Logger
 	Version    string
 
-	// Events returns the catalogue of events that the API has.
-	Events func() []wire.EventKind
+	Events *eventtypes.Catalogue // of events; shared with the API
 
 	// OperatorToken signs the operator in. When it is empty, only one-time
 	// links do.

@@ -20,7 +20,7 @@ type eventSample struct {
 func (c *Console) renderForm(w http.ResponseWriter, status int, p *callbackFormPage) error {
 	first, _, _ := strings.Cut(p.F["events"], " ")
 	chosen := cmp.Or(p.F["event"], first, string(callbackd.EventTypes[0]))
-	for _, k := range c.Events() {
+	for _, k := range c.Events.Kinds() {
 		if p.New || k.Type == chosen || p.Session != "" && p.Gets(callbackd.EventType(k.Type)) {
 			p.Samples = append(p.Samples, eventSample{k.Type, k.Description, indented(string(k.Sample)), k.Type == chosen})
 		}

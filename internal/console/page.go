@@ -59,6 +59,8 @@ type base struct {
 	SearchText string // of the search box
 	Incidents  int    // open, and neither acknowledged nor muted; up to maxCounted
 
+	EventTypes []callbackd.EventType // to choose from
+
 	// Refresh is the interval in seconds in which an open page updates
 	// itself; 0 means never.
 	Refresh int
@@ -139,7 +141,8 @@ func (c *Console) base(req *userRequest, nav, title string) base {
 		Notice:   notices[done],
 		Caution:  strings.HasSuffix(done, refusedSuffix),
 
-		Incidents: c.openIncidents(req),
+		Incidents:  c.openIncidents(req),
+		EventTypes: c.Events.Types(),
 	}
 	b.Brand, b.MayChange, b.MayRotate = c.Brand, req.role().Includes(callbackd.ConsoleDeveloper), req.role().Includes(callbackd.ConsoleHolder)
 	b.Role = string(req.customer.Role)

@@ -40,7 +40,6 @@ var funcs = template.FuncMap{
 	"state":      stateText,
 	"time":       formatTime,
 	"code":       func(k callbackd.ActorKind) string { return string(k) },
-	"types":      func() []callbackd.EventType { return callbackd.EventTypes },
 	"keeps":      func() []keepChoice { return keepChoices },
 }
 

@@ -24,7 +24,7 @@ func (c *Console) testPage(w http.ResponseWriter, req *userRequest) error {
 		return err
 	}
 	now := c.now()
-	sample := callbacks.Sample(cb)
+	sample := callbacks.Sample(cb, c.Events.OwnSample)
 	ev := &callbackd.Event{
 		ID:       callbackd.FirstEventID(now),
 		Key:      cb.Key,
@@ -57,7 +57,7 @@ func (c *Console) test(w http.ResponseWriter, req *userRequest) error {
 	if err != nil {
 		return err
 	}
-	evs, err := c.Store.Accept(req.Context(), store.Batch{Key: cb.Key, At: c.now(), Events: []store.NewEvent{callbacks.Sample(cb)}})
+	evs, err := c.Store.Accept(req.Context(), store.Batch{Key: cb.Key, At: c.now(), Events: []store.NewEvent{callbacks.Sample(cb, c.Events.OwnSample)}})
 	if err != nil {
 		return err
 	}

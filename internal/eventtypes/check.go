@@ -101,6 +101,11 @@ func (c *checker) check(data []byte) []string {
 	if !errors.As(err, &invalid) {
 		return []string{sentence("", err.Error())}
 	}
+	return sentences(invalid)
+}
+
+// sentences says what is wrong, with the first few places.
+func sentences(invalid *jsonschema.ValidationError) []string {
 	faults := leaves(nil, invalid)
 	many := len(faults) == maxCounted
 	slices.Sort(faults)

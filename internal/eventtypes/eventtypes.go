@@ -27,7 +27,8 @@ type Catalogue struct {
 	types map[callbackd.EventType]*checker // nil when nothing is checked
 }
 
-// New returns the catalogue of kinds, and compiles their schemas unless nothing is checked.
+// New returns the catalogue of kinds, callbackd's own and then the platform's, and compiles
+// their schemas unless nothing is checked.
 func New(kinds []wire.EventKind, mode Mode) (*Catalogue, error) {
 	c := &Catalogue{mode: mode, kinds: kinds}
 	if mode == Off || mode == "" {
@@ -55,6 +56,30 @@ func (c *Catalogue) Kind(t callbackd.EventType) (wire.EventKind, bool) {
 		return wire.EventKind{}, false
 	}
 	return c.kinds[i], true
+}
+
+// Has reports whether events of a type may be published and have callbacks.
+func (c *Catalogue) Has(t callbackd.EventType) bool {
+	_, ok := c.Kind(t)
+	return ok
+}
+
+// Types returns all types, in the order of lists.
+func (c *Catalogue) Types() []callbackd.EventType {
+	out := make([]callbackd.EventType, len(c.kinds))
+	for i, k := range c.kinds {
+		out[i] = callbackd.EventType(k.Type)
+	}
+	return out
+}
+
+// OwnSample returns the data of the sample of a platform's own type; nil for another type.
+func (c *Catalogue) OwnSample(t callbackd.EventType) []byte {
+	k, ok := c.Kind(t)
+	if !ok || k.Group != GroupOwn {
+		return nil
+	}
+	return dataOf(k.Sample)
 }
 
 // Checks reports whether published events are checked.

@@ -91,9 +91,28 @@ func Choice[T ~string](name string, to *T, words []T) Field {
 	}}
 }
 
-// EventType reads the type of an event.
+// EventType reads the type of an event: one of callbackd's, or the name of a platform's own.
+// Whether the platform has it is another question.
 func EventType(name string, to *callbackd.EventType) Field {
-	return Choice(name, to, callbackd.EventTypes)
+	return eventType(name, to, callbackd.EventTypes)
+}
+
+// PublishedType reads the type of an event that a platform publishes.
+func PublishedType(name string, to *callbackd.EventType) Field {
+	return eventType(name, to, callbackd.SessionEvents)
+}
+
+func eventType(name string, to *callbackd.EventType, ours []callbackd.EventType) Field {
+	f := Choice(name, to, ours)
+	choose := f.Read
+	f.Read = func(v Value) error {
+		if text, ok := v.text(); ok && callbackd.EventType(text).IsOwn() {
+			*to = callbackd.EventType(text)
+			return nil
+		}
+		return choose(v)
+	}
+	return f
 }
 
 // List writes words as a part of a sentence: "a, b or c".

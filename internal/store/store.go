@@ -47,6 +47,7 @@ type Store interface {
 	Audits
 	Servers
 	Incidents
+	EventTypes
 
 	// Ready returns nil when the store can take writes now.
 	Ready(ctx context.Context) error

@@ -158,8 +158,8 @@ export interface NoticeEvent {
 
 export interface EventKind {
   type: EventType;
-  /** session: published, or fired by a session. notice: by callbackd, about itself. */
-  group: "session" | "notice";
+  /** session: published, or fired by a session. notice: by callbackd, about itself. own: a type of the platform's own, published. */
+  group: "session" | "notice" | "own";
   description: string;
   /** JSON Schema 2020-12 of the body that a receiver gets, without the payload of the callback. */
   schema: Record<string, unknown>;
@@ -171,8 +171,8 @@ export interface EventKindList {
   data: Array<EventKind>;
 }
 
-/** PAVE's five, callbackd's own SMS_REQUESTED, and the notices about callbackd itself. */
-export type EventType = "SESSION:SMS_PROCESS" | "SESSION:STAGE_CHANGE" | "SESSION:STATUS_CHANGE" | "SESSION:COMPLETE" | "SESSION:NOTE_INSERT" | "SESSION:SMS_REQUESTED" | "CALLBACK:FAILING" | "CALLBACK:PAUSED" | "CALLBACK:RECOVERED" | "DELIVERY:FAILED" | "BACKLOG:OLD" | "CERTIFICATE:ENDING" | "SILENCE" | "DISK:LOW" | "NODE:LOST";
+/** PAVE's five: SESSION:SMS_PROCESS, SESSION:STAGE_CHANGE, SESSION:STATUS_CHANGE, SESSION:COMPLETE and SESSION:NOTE_INSERT. callbackd's own SESSION:SMS_REQUESTED. The notices about callbackd itself: CALLBACK:FAILING, CALLBACK:PAUSED, CALLBACK:RECOVERED, DELIVERY:FAILED, BACKLOG:OLD, CERTIFICATE:ENDING, SILENCE, DISK:LOW and NODE:LOST. And the platform's own types (`serve --event-types`), such as VEHICLE:ARRIVED. `GET /v1/event-types` lists all of them. */
+export type EventType = string;
 
 /** PAVE's five, and callbackd's own SMS_REQUESTED. */
 export type PublishedType = "SESSION:SMS_PROCESS" | "SESSION:STAGE_CHANGE" | "SESSION:STATUS_CHANGE" | "SESSION:COMPLETE" | "SESSION:NOTE_INSERT" | "SESSION:SMS_REQUESTED";
@@ -620,7 +620,7 @@ export interface Rotation {
 }
 
 export interface NewEvent {
-  event: PublishedType;
+  event: EventType;
   session_key: string;
   /** At most 262144 bytes, which are stored and sent unchanged. Default {}. */
   data?: Record<string, unknown>;

@@ -6,41 +6,10 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"slices"
 
 	"callbackd"
 	"callbackd/internal/store"
 )
-
-// TypeNumber returns the number that is stored for an event type: its position in
-// callbackd.EventTypes, from 1. New types may be added at the end of the list only.
-func TypeNumber(t callbackd.EventType) int64 { return int64(slices.Index(callbackd.EventTypes, t) + 1) }
-
-// Type returns the event type with a stored number; empty for an unknown number.
-func Type(n int64) callbackd.EventType {
-	if n < 1 || int(n) > len(callbackd.EventTypes) {
-		return ""
-	}
-	return callbackd.EventTypes[n-1]
-}
-
-// TypeSet returns the number that is stored for a set of event types: a bit for each.
-func TypeSet(types []callbackd.EventType) (set int64) {
-	for _, t := range types {
-		set |= 1 << TypeNumber(t)
-	}
-	return set
-}
-
-// Types returns the event types of a stored set, in the order of callbackd.EventTypes.
-func Types(set int64) (types []callbackd.EventType) {
-	for _, t := range callbackd.EventTypes {
-		if set&(1<<TypeNumber(t)) != 0 {
-			types = append(types, t)
-		}
-	}
-	return types
-}
 
 // AppendTargets appends the targets of an event, as varints.
 func AppendTargets(dst []byte, targets []callbackd.CallbackID) []byte {

@@ -31,7 +31,7 @@ type callbackRow struct {
 
 // scanCallback reads a callback with its secrets.
 func (s *Store) scanCallback(row Row) (*callbackd.Callback, error) {
-	c, err := readCallback(row)
+	c, err := s.readCallback(row)
 	if err != nil {
 		return nil, err
 	}
@@ -43,15 +43,15 @@ func (s *Store) scanCallback(row Row) (*callbackd.Callback, error) {
 }
 
 // scanSealed reads a callback without its secrets.
-func scanSealed(row Row) (*callbackd.Callback, error) {
-	c, err := readCallback(row)
+func (s *Store) scanSealed(row Row) (*callbackd.Callback, error) {
+	c, err := s.readCallback(row)
 	if err != nil {
 		return nil, err
 	}
 	return &c.Callback, nil
 }
 
-func readCallback(row Row) (*callbackRow, error) {
+func (s *Store) readCallback(row Row) (*callbackRow, error) {
 	var c callbackRow
 	var event int64
 	var policy string
@@ -63,7 +63,9 @@ func readCallback(row Row) (*callbackRow, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.Event = codec.Type(event)
+	if c.Event, err = s.EventTypes.Name(event); err != nil {
+		return nil, err
+	}
 	if session != nil && types != nil {
 		c.Session, c.Types = *session, codec.Types(*types)
 	}
@@ -114,8 +116,9 @@ func ttlOrNull(ttl time.Duration) *int64 {
 	return &millis
 }
 
-// ReadCandidates adds the callbacks that are in force for a key and an event type.
-func ReadCandidates(tx Tx, key callbackd.KeyID, typ callbackd.EventType, to *callbackd.Candidates) error {
+// ReadCandidates adds the callbacks that are in force for a key and the event type with a
+// number.
+func ReadCandidates(tx Tx, key callbackd.KeyID, typ int64, to *callbackd.Candidates) error {
 	return tx.Query("SELECT no, filter, ttl FROM callbacks WHERE key_no = $1 AND type = $2 AND deleted_at IS NULL AND session IS NULL ORDER BY no", func(row Row) error {
 		var id callbackd.CallbackID
 		var filter *string
@@ -126,17 +129,17 @@ func ReadCandidates(tx Tx, key callbackd.KeyID, typ callbackd.EventType, to *cal
 		f, err := ReadFilter(id, filter)
 		to.Add(id, f, ReadTTL(ttl))
 		return err
-	}, key, codec.TypeNumber(typ))
+	}, key, typ)
 }
 
 // checkFilters returns an error when a callback was stored whose filter is too much beside
 // those of the other callbacks.
-func checkFilters(tx Tx, cb *callbackd.Callback) error {
+func (s *Store) checkFilters(tx Tx, cb *callbackd.Callback) error {
 	if cb.Policy.Filter == nil || cb.Deleted() {
 		return nil
 	}
 	var all callbackd.Candidates
-	if err := ReadCandidates(tx, cb.Key, cb.Event, &all); err != nil {
+	if err := ReadCandidates(tx, cb.Key, s.EventTypes.Number(cb.Event), &all); err != nil {
 		return err
 	}
 	return all.CheckFilters(cb.Event)
@@ -190,7 +193,7 @@ func (s *Store) allCallbacks(tx Tx, scan func(Row) (*callbackd.Callback, error))
 // find reads the callback in force for a key, event and name. One that is for a session has
 // no event, and its ID as its name.
 func (s *Store) find(tx Tx, key callbackd.KeyID, ev callbackd.EventType, name string) (*callbackd.Callback, error) {
-	where, args := "c.key_no = $1 AND c.type = $2 AND c.name = $3 AND c.deleted_at IS NULL AND c.session IS NULL", []any{key, codec.TypeNumber(ev), name}
+	where, args := "c.key_no = $1 AND c.type = $2 AND c.name = $3 AND c.deleted_at IS NULL AND c.session IS NULL", []any{key, s.EventTypes.Number(ev), name}
 	if ev == "" {
 		id, err := strconv.ParseInt(name, 10, 64)
 		if err != nil {
@@ -223,7 +226,7 @@ func (s *Store) CreateCallback(ctx context.Context, c callbackd.Callback, at tim
 			store.Made(ctx, stored)
 			return err
 		}
-		if err := checkCallbackLimit(tx, &c); err != nil {
+		if err := s.checkCallbackLimit(tx, &c); err != nil {
 			return err
 		}
 		cb := c
@@ -234,7 +237,7 @@ func (s *Store) CreateCallback(ctx context.Context, c callbackd.Callback, at tim
 			return err
 		}
 		tried = cb.ID
-		if err := checkFilters(tx, &cb); err != nil {
+		if err := s.checkFilters(tx, &cb); err != nil {
 			return err
 		}
 		return audit.Write(tx, callbackEntry(callbackd.AuditCallbackCreated, &cb), nil, cb.AuditState(audit.Digest(cb.Key)))
@@ -247,10 +250,10 @@ func (s *Store) CreateCallback(ctx context.Context, c callbackd.Callback, at tim
 
 // checkCallbackLimit refuses another callback of a key that has as many as it may have for
 // the event.
-func checkCallbackLimit(tx Tx, c *callbackd.Callback) error {
+func (s *Store) checkCallbackLimit(tx Tx, c *callbackd.Callback) error {
 	n := 0
 	err := tx.Query("SELECT count(*) FROM callbacks WHERE key_no = $1 AND type = $2 AND deleted_at IS NULL AND session IS NULL",
-		func(row Row) error { return row.Scan(&n) }, c.Key, codec.TypeNumber(c.Event))
+		func(row Row) error { return row.Scan(&n) }, c.Key, s.EventTypes.Number(c.Event))
 	if err != nil {
 		return err
 	}
@@ -276,13 +279,17 @@ func (s *Store) insertCallback(tx Tx, cb *callbackd.Callback) error {
 
 // insertNumbered stores a new callback that has its ID.
 func (s *Store) insertNumbered(tx Execer, cb *callbackd.Callback) error {
+	typ, err := s.typeNumber(cb.Event)
+	if err != nil {
+		return err
+	}
 	policy, secrets, err := s.setting(cb)
 	if err != nil {
 		return err
 	}
 	_, err = tx.Exec("INSERT INTO callbacks (no, key_no, type, name, version, policy, secrets, created_at, updated_at, filter, ttl, session, types"+s.d.RevisionColumn+
 		") "+s.d.InsertNumbered+" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13"+s.d.RevisionValue+")",
-		cb.ID, cb.Key, codec.TypeNumber(cb.Event), cb.Name, cb.Version, policy, secrets, cb.CreatedAt, cb.UpdatedAt, textOrNull(cb.Policy.Filter.String()), ttlOrNull(cb.Policy.TTL), textOrNull(cb.Session), typesOrNull(cb.Types))
+		cb.ID, cb.Key, typ, cb.Name, cb.Version, policy, secrets, cb.CreatedAt, cb.UpdatedAt, textOrNull(cb.Policy.Filter.String()), ttlOrNull(cb.Policy.TTL), textOrNull(cb.Session), typesOrNull(cb.Types))
 	if err != nil {
 		return err
 	}
@@ -332,7 +339,7 @@ func (s *Store) ChangeCallback(ctx context.Context, key callbackd.KeyID, ev call
 			return err
 		}
 		if !cb.Policy.Filter.Equal(before.Policy.Filter) {
-			if err := checkFilters(tx, cb); err != nil {
+			if err := s.checkFilters(tx, cb); err != nil {
 				return err
 			}
 		}
@@ -404,7 +411,7 @@ func (s *Store) updateCallback(tx Execer, before, cb *callbackd.Callback, releas
 
 // callbackRows returns the condition, and its arguments from $2 on, under which a query
 // chooses callbacks.
-func callbackRows(q *store.CallbackQuery) (where string, args []any) {
+func (s *Store) callbackRows(q *store.CallbackQuery) (where string, args []any) {
 	where = "c.deleted_at IS NULL AND c.session IS NULL"
 	if q.Session != "" {
 		where = "c.deleted_at IS NULL AND c.session IS NOT NULL"
@@ -423,7 +430,7 @@ func callbackRows(q *store.CallbackQuery) (where string, args []any) {
 		add("c.session = $%d", q.Session)
 	}
 	if q.Event != "" {
-		add("c.type = $%d", codec.TypeNumber(q.Event))
+		add("c.type = $%d", s.EventTypes.Number(q.Event))
 	}
 	if q.Name != "" {
 		add("c.name = $%d", q.Name)
@@ -440,7 +447,7 @@ func (s *Store) ListCallbacks(ctx context.Context, q store.CallbackQuery) (page 
 		return page, nil
 	}
 	limit := q.PageLimit()
-	where, args := callbackRows(&q)
+	where, args := s.callbackRows(&q)
 	order := "c.key_no, c.type, c.name"
 	if q.Session != "" {
 		order = "c.key_no, c.session, c.no"

@@ -83,7 +83,7 @@ func (c *checker) keys(context.Context) error {
 }
 
 func (c *checker) callbacks(context.Context) error {
-	all, err := c.s.allCallbacks(c.tx, scanSealed) // secrets that do not open are faults
+	all, err := c.s.allCallbacks(c.tx, c.s.scanSealed) // secrets that do not open are faults
 	c.report.Callbacks = make([]store.Balance, len(all))
 	for i, cb := range all {
 		c.report.Callbacks[i].Callback = cb
@@ -107,7 +107,7 @@ func (c *checker) events(ctx context.Context) error {
 	for after := callbackd.EventID(0); ; {
 		var evs []*callbackd.Event
 		err := c.tx.Query("SELECT "+eventColumns+" FROM events WHERE id > $1 ORDER BY id LIMIT $2", func(row Row) error {
-			ev, err := scanEvent(row)
+			ev, err := c.s.scanEvent(row)
 			evs = append(evs, ev)
 			return err
 		}, after, checkChunk)

@@ -16,6 +16,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/store"
+	"callbackd/internal/store/codec"
 	"callbackd/internal/store/seal"
 )
 
@@ -148,13 +149,15 @@ type Store struct {
 	sealer *seal.Sealer
 	cache  cache
 
+	EventTypes *codec.EventTypes // the numbers of types
+
 	choosing chan struct{}                        // holds one value, so that one replay's set is chosen at a time
 	audits   struct{ key atomic.Pointer[[]byte] } // of the audit log; nil until it was read
 }
 
 // New returns the commands over a driver. The sealer seals and opens secrets.
 func New(db Driver, d *Dialect, sealer *seal.Sealer) *Store {
-	return &Store{db: db, d: d, sealer: sealer, cache: newCache(), choosing: make(chan struct{}, 1)}
+	return &Store{db: db, d: d, sealer: sealer, cache: newCache(), EventTypes: &codec.EventTypes{}, choosing: make(chan struct{}, 1)}
 }
 
 // Derive returns keys for a purpose that every process with the same keyset derives too.
@@ -172,4 +175,6 @@ var (
 	_ store.Sealing   = (*Store)(nil)
 	_ store.Audits    = (*Store)(nil)
 	_ store.Incidents = (*Store)(nil)
+
+	_ store.EventTypes = (*Store)(nil)
 )

@@ -18,7 +18,7 @@ func (s *Store) ListDeliveries(ctx context.Context, q store.DeliveryQuery) (page
 	}
 	q.Limit = min(max(q.Limit, 1), store.MaxPage)
 	err = s.db.ReadFlushed(ctx, func(tx Tx) error {
-		l := &deliveryList{s: s, tx: tx, q: q, callbacks: newListedCallbacks(q)}
+		l := &deliveryList{s: s, tx: tx, q: q, callbacks: s.newListedCallbacks(q)}
 		err := l.fill()
 		page = l.page
 		return err
@@ -187,7 +187,7 @@ func (l *deliveryList) byIndex() error {
 func (s *Store) eventHeaders(tx Tx, ids []callbackd.EventID, lock string) (map[callbackd.EventID]*callbackd.Event, error) {
 	var evs []*callbackd.Event
 	err := tx.Query("SELECT "+eventColumns+" FROM events WHERE id "+s.d.In("$1")+lock, func(row Row) error {
-		ev, err := scanEvent(row)
+		ev, err := s.scanEvent(row)
 		evs = append(evs, ev)
 		return err
 	}, ids)

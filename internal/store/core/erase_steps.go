@@ -96,7 +96,7 @@ func (r *eraseStep) lockSlice(session string) (evs []*callbackd.Event, last int6
 		return nil, 0, err
 	}
 	err = r.tx.Query("SELECT "+eventColumns+" FROM events WHERE id "+r.s.d.In("$1")+" ORDER BY id"+r.s.d.Lock, func(row Row) error {
-		ev, err := scanEvent(row)
+		ev, err := r.s.scanEvent(row)
 		if !ev.IsErased() {
 			evs = append(evs, ev)
 		}

@@ -16,13 +16,15 @@ import (
 const eventColumns = "id, key_no, type, session, sequence, test, owed, accepted_at, withheld, deliver_at, expires_at, erased_at, trace"
 
 // scanEvent reads eventColumns, and further columns into more.
-func scanEvent(row Row, more ...any) (*callbackd.Event, error) {
+func (s *Store) scanEvent(row Row, more ...any) (*callbackd.Event, error) {
 	var ev callbackd.Event
 	var typ int64
 	var targets, withheld, trace []byte
 	err := row.Scan(append([]any{&ev.ID, &ev.Key, &typ, &ev.Session, &ev.Sequence, &ev.Test, &targets, &ev.ClockTime, &withheld, &ev.DeliverAt, &ev.ExpiresAt, &ev.ErasedAt, &trace}, more...)...)
-	ev.Type, ev.Targets = codec.Type(typ), codec.Targets(targets)
-	ev.Withheld, ev.Trace = codec.Withheld(withheld), codec.Trace(trace)
+	if err == nil {
+		ev.Type, err = s.EventTypes.Name(typ)
+	}
+	ev.Targets, ev.Withheld, ev.Trace = codec.Targets(targets), codec.Withheld(withheld), codec.Trace(trace)
 	return &ev, err
 }
 

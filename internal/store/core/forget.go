@@ -54,7 +54,7 @@ func (s *Store) readUsed(ctx context.Context, f *store.Forget) error {
 	err := s.db.Read(ctx, func(tx Tx) (err error) {
 		evs = nil
 		err = tx.Query("SELECT "+eventColumns+" FROM "+s.d.KeyEvents+" WHERE key_no = $1 AND id > $2 ORDER BY key_no, id LIMIT $3", func(row Row) error {
-			ev, err := scanEvent(row)
+			ev, err := s.scanEvent(row)
 			evs = append(evs, ev)
 			return err
 		}, f.Key, f.After, f.Events)

@@ -8,7 +8,6 @@ import (
 
 	"callbackd"
 	"callbackd/internal/store"
-	"callbackd/internal/store/codec"
 )
 
 // How many rows a list reads at a time. It should read few rows that do not fit on the
@@ -111,7 +110,7 @@ func (s *Store) eventsOf(tx Tx, from string, r eventRange, limit int, more ...an
 	args := append([]any{r.lo, r.hi, limit, r.dataOf, withheld}, more...)
 	err = tx.Query(selectEvents+from+" LIMIT $3", func(row Row) error {
 		var data []byte
-		ev, err := scanEvent(row, &data)
+		ev, err := s.scanEvent(row, &data)
 		ev.Data = data
 		evs = append(evs, ev)
 		return err
@@ -125,7 +124,7 @@ func (s *Store) readEvent(tx Tx, id callbackd.EventID) (ev *callbackd.Event, err
 	hasLateTargets := false
 	err = tx.Query("SELECT "+eventColumns+", data, (SELECT 1 FROM owed_later WHERE event_id = e.id LIMIT 1) IS NOT NULL FROM events e WHERE id = $1", func(row Row) error {
 		var data []byte
-		ev, err = scanEvent(row, &data, &hasLateTargets)
+		ev, err = s.scanEvent(row, &data, &hasLateTargets)
 		ev.Data = data
 		return err
 	}, id)
@@ -186,10 +185,10 @@ func newEventPager(q store.EventQuery) *eventPager {
 }
 
 // ranged returns what the query chooses, without its cursor.
-func (p *eventPager) ranged(tx Tx) (r eventRange, err error) {
+func (s *Store) ranged(tx Tx, p *eventPager) (r eventRange, err error) {
 	r = eventRange{key: p.q.Key, session: p.q.Session, dataOf: anyType, withheld: p.q.Withheld}
 	if p.q.Type != "" {
-		r.dataOf = codec.TypeNumber(p.q.Type)
+		r.dataOf = s.EventTypes.Number(p.q.Type)
 	}
 	r.lo, r.hi, err = idRange(tx, p.q.Since, p.q.Until, 0)
 	return r, err
@@ -213,7 +212,7 @@ func (s *Store) ListEvents(ctx context.Context, q store.EventQuery) (page store.
 
 // fillNewest fills a page of a list that begins with the newest events.
 func (s *Store) fillNewest(tx Tx, p *eventPager) error {
-	r, err := p.ranged(tx)
+	r, err := s.ranged(tx, p)
 	if err != nil {
 		return err
 	}
@@ -273,7 +272,7 @@ func (s *Store) fillOldest(tx Tx, p *eventPager, last callbackd.EventID) error {
 	if !storable(p.q.Session) {
 		return nil
 	}
-	r, err := p.ranged(tx)
+	r, err := s.ranged(tx, p)
 	if err != nil {
 		return err
 	}

@@ -79,7 +79,7 @@ func (c *setChooser) index() *smallIndex {
 func (c *setChooser) resolve() error {
 	var target *callbackd.Callback
 	if id := c.filter.Target; id != 0 {
-		targets := newListedCallbacks(store.DeliveryQuery{Key: store.AllKeys})
+		targets := c.s.newListedCallbacks(store.DeliveryQuery{Key: store.AllKeys})
 		if err := targets.need(c.tx, c.s.d, []callbackd.CallbackID{id}); err != nil {
 			return err
 		}
@@ -91,7 +91,7 @@ func (c *setChooser) resolve() error {
 		return err
 	}
 	c.target = target
-	c.callbacks = newListedCallbacks(store.DeliveryQuery{Key: c.key, Callback: c.filter.Callback, Type: c.filter.Type})
+	c.callbacks = c.s.newListedCallbacks(store.DeliveryQuery{Key: c.key, Callback: c.filter.Callback, Type: c.filter.Type})
 	if c.filter.Missing && c.filter.Target == 0 {
 		err := c.callbacks.load(c.tx, inForce+" AND c.session IS NULL", c.key)
 		switch {
@@ -123,7 +123,7 @@ func (c *setChooser) addEvents(ctx context.Context, lo, hi int64) error {
 		n := 0
 		args[1] = lo
 		err := c.tx.Query(sql, func(row Row) error {
-			ev, err := scanEvent(row)
+			ev, err := c.s.scanEvent(row)
 			n, lo = n+1, int64(ev.ID)+1
 			if c.choosesEvent(ev) {
 				evs = append(evs, ev)
@@ -272,7 +272,7 @@ func (c *setChooser) addIndexedOf(ctx context.Context, index *smallIndex, cb cal
 		}
 		var chosen []callbackd.DeliveryID
 		err = c.tx.Query("SELECT "+eventColumns+" FROM events WHERE id "+c.s.d.In("$1"), func(row Row) error {
-			ev, err := scanEvent(row)
+			ev, err := c.s.scanEvent(row)
 			if err == nil && c.choosesEvent(ev) {
 				chosen = append(chosen, callbackd.DeliveryID{Event: ev.ID, Callback: cb})
 			}

@@ -245,7 +245,7 @@ func (r *replayStep) lockEvents(ids []callbackd.DeliveryID) (map[callbackd.Event
 	events := make(map[callbackd.EventID]*callbackd.Event, len(ids))
 	d := r.s.d
 	err := r.tx.Query("SELECT "+eventColumns+" FROM events WHERE id "+d.In("$1")+d.LockShared, func(row Row) error {
-		ev, err := scanEvent(row)
+		ev, err := r.s.scanEvent(row)
 		events[ev.ID] = ev
 		return err
 	}, wanted)

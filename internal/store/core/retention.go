@@ -141,7 +141,7 @@ func (s *Store) keyEventsBetween(tx Tx, key callbackd.KeyID, after, before callb
 // sweptEvents reads events with all their targets.
 func (s *Store) sweptEvents(tx Tx, from string, args ...any) (evs []*callbackd.Event, err error) {
 	err = tx.Query("SELECT "+eventColumns+" FROM "+from, func(row Row) error {
-		ev, err := scanEvent(row)
+		ev, err := s.scanEvent(row)
 		evs = append(evs, ev)
 		return err
 	}, args...)

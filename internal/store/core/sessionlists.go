@@ -210,7 +210,7 @@ func (s *Store) eventsOfSession(tx Tx, q store.SessionEventQuery) (evs []*callba
 				return ErrStop
 			}
 			var data []byte
-			ev, err := scanEvent(row, &data)
+			ev, err := s.scanEvent(row, &data)
 			ev.Data = data
 			evs, size = append(evs, ev), size+len(data)
 			if q.Newest {
@@ -232,7 +232,7 @@ func (s *Store) withDeliveries(tx Tx, key callbackd.KeyID, evs []*callbackd.Even
 	if err := s.addLateTargets(tx, evs); err != nil {
 		return nil, err
 	}
-	ids, callbacks := deliveriesOf(evs), newListedCallbacks(store.DeliveryQuery{Key: key})
+	ids, callbacks := deliveriesOf(evs), s.newListedCallbacks(store.DeliveryQuery{Key: key})
 	if err := callbacks.needFor(tx, s.d, ids); err != nil {
 		return nil, err
 	}
@@ -270,7 +270,7 @@ func (s *Store) LatestEvents(ctx context.Context, sessions []store.SessionID, n 
 			args[i] = []any{id.Key, id.SessionKey, n}
 		}
 		return tx.Batch("SELECT "+eventColumns+" FROM "+s.d.SessionEvents+" WHERE key_no = $1 AND session = $2 ORDER BY "+newestOrder(s.d.SessionOrder)+" LIMIT $3", func(row Row) error {
-			ev, err := scanEvent(row)
+			ev, err := s.scanEvent(row)
 			id := store.SessionID{Key: ev.Key, SessionKey: ev.Session}
 			latest[id] = append(latest[id], ev)
 			return err

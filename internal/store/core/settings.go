@@ -113,7 +113,7 @@ func (s *Store) changeCallbackSetting(tx Tx, audit *Auditor, c *callbackd.Settin
 	if c.Before == nil {
 		cb.Key, cb.Version = c.Key.ID, 1
 		cb.UpdatedAt = cb.CreatedAt
-		if err := checkCallbackLimit(tx, cb); err != nil {
+		if err := s.checkCallbackLimit(tx, cb); err != nil {
 			return e, err
 		}
 		if err := s.insertCallback(tx, cb); err != nil {
@@ -128,7 +128,7 @@ func (s *Store) changeCallbackSetting(tx Tx, audit *Auditor, c *callbackd.Settin
 		err = s.updateCallback(tx, c.Before, cb, released)
 	}
 	if err == nil && !(c.Before != nil && c.Before.Policy.Filter.Equal(cb.Policy.Filter)) {
-		err = checkFilters(tx, cb)
+		err = s.checkFilters(tx, cb)
 	}
 	digest := audit.Digest(cb.Key)
 	e = callbackEntry(callbackd.AuditCallbackCreated, cb)

@@ -101,12 +101,13 @@ func (d *Dialect) lastAttempts(tx Tx, ids []callbackd.DeliveryID) (map[callbackd
 // secrets, headers and payload. Each is read when the list comes to it, so one
 // that was deleted costs nothing unless it is shown.
 type listedCallbacks struct {
+	types *codec.EventTypes
 	q     store.DeliveryQuery                          // its Key, Callback and Type choose
 	known map[callbackd.CallbackID]*callbackd.Callback // nil: the query does not choose it
 }
 
-func newListedCallbacks(q store.DeliveryQuery) *listedCallbacks {
-	return &listedCallbacks{q: q, known: map[callbackd.CallbackID]*callbackd.Callback{}}
+func (s *Store) newListedCallbacks(q store.DeliveryQuery) *listedCallbacks {
+	return &listedCallbacks{q: q, types: s.EventTypes, known: map[callbackd.CallbackID]*callbackd.Callback{}}
 }
 
 // load reads the callbacks that where names. One whose key was revoked has
@@ -121,7 +122,9 @@ func (l *listedCallbacks) load(tx Tx, where string, args ...any) error {
 		var session *string
 		var types *int64
 		err := row.Scan(&cb.ID, &cb.Key, &event, &cb.Name, &cb.DeletedAt, &key.RevokedAt, &cb.URL, &session, &types)
-		cb.Event = codec.Type(event)
+		if err == nil {
+			cb.Event, err = l.types.Name(event)
+		}
 		if session != nil && types != nil {
 			cb.Session, cb.Types = *session, codec.Types(*types)
 		}

@@ -32,6 +32,9 @@ func (s *Store) Accept(ctx context.Context, b store.Batch) ([]*callbackd.Event, 
 			return nil, err
 		}
 	}
+	if err := s.CheckEventTypes(b.Events); err != nil {
+		return nil, err
+	}
 	b.Trace = store.TraceOf(ctx)
 	in := &acceptRequest{command: newCommand(), batch: b}
 	if err := submit(ctx, s, s.accepts, in, &in.command); err != nil {

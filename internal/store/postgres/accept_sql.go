@@ -87,7 +87,7 @@ func (g *acceptGroup) readTargets(p *pipeline) {
 	var subjects []subject
 	var keys, types []int64
 	for sub := range g.candidates {
-		subjects, keys, types = append(subjects, sub), append(keys, int64(sub.key)), append(types, codec.TypeNumber(sub.typ))
+		subjects, keys, types = append(subjects, sub), append(keys, int64(sub.key)), append(types, g.store.EventTypes.Number(sub.typ))
 	}
 	p.add(selectTargets, func(row pgx.CollectableRow) error {
 		var i, cb int64
@@ -161,7 +161,7 @@ func (g *acceptGroup) loadRepeats(ctx context.Context, conn *pgx.Conn) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	events, err := loadEvents(ctx, conn, ids)
+	events, err := g.store.loadEvents(ctx, conn, ids)
 	if err != nil {
 		return err
 	}
@@ -207,7 +207,7 @@ func (g *acceptGroup) writeEvents(p *pipeline, appended sessionEnds) {
 	clockTimes, withheld := make([]*int64, n), make([][]byte, n)
 	for i, ev := range g.events {
 		clockTimes[i], withheld[i] = nullMillis(ev.ClockTime), codec.AppendWithheld(nil, ev.Withheld)
-		ids[i], keys[i], types[i], sequences[i] = int64(ev.ID), int64(ev.Key), int16(codec.TypeNumber(ev.Type)), ev.Sequence
+		ids[i], keys[i], types[i], sequences[i] = int64(ev.ID), int64(ev.Key), int16(g.store.EventTypes.Number(ev.Type)), ev.Sequence
 		sessions[i], tests[i], owed[i], data[i] = ev.Session, ev.Test, codec.AppendTargets([]byte{}, ev.Targets), notNil(ev.Data)
 	}
 	eventTimes, deliveryTimes := g.times()

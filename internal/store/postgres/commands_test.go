@@ -46,6 +46,7 @@ func everyCommand(t *testing.T, st *Store) {
 	s.ends()
 	s.cluster()
 	s.reseals()
+	s.ok(s.AddEventTypes(s.ctx, []callbackd.EventType{"VEHICLE:ARRIVED"}))
 	s.ok(second(s.Check(s.ctx)))
 	s.ok(s.Ready(s.ctx))
 }

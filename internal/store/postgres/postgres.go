@@ -182,6 +182,12 @@ func (s *Store) open(ctx context.Context, o Options) error {
 		s.last.id = callbackd.EventID(last)
 		s.newestAt = s.last.id.Time()
 		s.Store = core.New(seam{s}, &dialect, sealer)
+		if err != nil {
+			return false, err
+		}
+		types, err := readEventTypes(ctx, conn.Conn())
+		s.EventTypes.Set(types)
+		s.EventTypes.Load = s.loadEventTypes
 		return false, err
 	})
 }

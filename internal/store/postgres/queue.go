@@ -31,13 +31,14 @@ func (r *eventRow) into(more ...any) []any {
 	return append([]any{&r.id, &r.key, &r.typ, &r.session, &r.sequence, &r.test, &r.targets, &r.clockTime, &r.deliver, &r.expire, &r.erasedAt, &r.trace}, more...)
 }
 
-func (r *eventRow) event(data []byte) *callbackd.Event {
-	return &callbackd.Event{ID: callbackd.EventID(r.id), Key: callbackd.KeyID(r.key), Type: codec.Type(int64(r.typ)),
-		Session: r.session, Sequence: r.sequence, Test: r.test, Targets: codec.Targets(r.targets), ClockTime: fromNullMillis(r.clockTime), DeliverAt: fromNullMillis(r.deliver), ExpiresAt: fromNullMillis(r.expire), ErasedAt: fromNullMillis(r.erasedAt), Trace: codec.Trace(r.trace), Data: data}
+func (r *eventRow) event(types *codec.EventTypes, data []byte) (*callbackd.Event, error) {
+	typ, err := types.Name(int64(r.typ))
+	return &callbackd.Event{ID: callbackd.EventID(r.id), Key: callbackd.KeyID(r.key), Type: typ,
+		Session: r.session, Sequence: r.sequence, Test: r.test, Targets: codec.Targets(r.targets), ClockTime: fromNullMillis(r.clockTime), DeliverAt: fromNullMillis(r.deliver), ExpiresAt: fromNullMillis(r.expire), ErasedAt: fromNullMillis(r.erasedAt), Trace: codec.Trace(r.trace), Data: data}, err
 }
 
 // loadEvents reads events by id, with their data.
-func loadEvents(ctx context.Context, q querier, ids []callbackd.EventID) (map[callbackd.EventID]*callbackd.Event, error) {
+func (s *Store) loadEvents(ctx context.Context, q querier, ids []callbackd.EventID) (map[callbackd.EventID]*callbackd.Event, error) {
 	arg := make([]int64, len(ids))
 	for i, id := range ids {
 		arg[i] = int64(id)
@@ -54,7 +55,11 @@ func loadEvents(ctx context.Context, q querier, ids []callbackd.EventID) (map[ca
 		if err := rows.Scan(r.into(&data)...); err != nil {
 			return nil, err
 		}
-		out[callbackd.EventID(r.id)] = r.event(data)
+		ev, err := r.event(s.EventTypes, data)
+		if err != nil {
+			return nil, err
+		}
+		out[ev.ID] = ev
 	}
 	return out, rows.Err()
 }
@@ -213,7 +218,10 @@ func (s *Store) withEvents(ctx context.Context, sql string, args ...any) (ds []c
 			d := r.delivery()
 			if data != nil {
 				ev.id, ev.session, ev.sequence, ev.test = r.event, r.session, r.sequence, r.test
-				d.Event = ev.event(data)
+				var err error
+				if d.Event, err = ev.event(s.EventTypes, data); err != nil {
+					return err
+				}
 			}
 			ds = append(ds, d)
 			return nil

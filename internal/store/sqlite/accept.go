@@ -15,6 +15,9 @@ import (
 
 // Accept is part of [store.Events].
 func (s *Store) Accept(ctx context.Context, b store.Batch) ([]*callbackd.Event, error) {
+	if err := s.CheckEventTypes(b.Events); err != nil {
+		return nil, err
+	}
 	var out []*callbackd.Event
 	b.Trace = store.TraceOf(ctx)
 	err := s.deliver(ctx, func(t *tx) (err error) {
@@ -109,7 +112,7 @@ func (s *Store) acceptOne(t *tx, b *store.Batch, n *store.NewEvent, after *callb
 // because the buffer does not have these times.
 func (t *tx) insertEvent(ev *callbackd.Event, candidates *callbackd.Candidates, atOnce bool) error {
 	err := t.query("INSERT INTO events (id, key_no, type, session, sequence, test, owed, accepted_at, withheld, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", nil,
-		int64(ev.ID), int64(ev.Key), codec.TypeNumber(ev.Type), ev.Session, ev.Sequence, ev.Test, codec.AppendTargets(nil, ev.Targets), ev.ClockTime, codec.WithheldColumn(ev.Withheld), ev.Data)
+		int64(ev.ID), int64(ev.Key), t.s.EventTypes.Number(ev.Type), ev.Session, ev.Sequence, ev.Test, codec.AppendTargets(nil, ev.Targets), ev.ClockTime, codec.WithheldColumn(ev.Withheld), ev.Data)
 	if err != nil {
 		return err
 	}
@@ -172,7 +175,7 @@ func (s *Store) candidatesOf(t *tx, sub subject) (*callbackd.Candidates, error) 
 		}
 	}
 	candidates := &callbackd.Candidates{}
-	err := core.ReadCandidates(t, sub.key, sub.typ, candidates)
+	err := core.ReadCandidates(t, sub.key, s.EventTypes.Number(sub.typ), candidates)
 	if err == nil && !t.settings {
 		s.w.candidates.Put(sub, candidates)
 	}
@@ -242,7 +245,7 @@ func (t *tx) repeated(key callbackd.KeyID, hash, digest []byte) ([]*callbackd.Ev
 	}
 	var out []*callbackd.Event
 	for _, id := range codec.IDs(ids) {
-		ev, err := t.event(id)
+		ev, err := t.event(t.s.EventTypes, id)
 		if err != nil {
 			return nil, err
 		}
@@ -266,20 +269,21 @@ func nullBytes(b []byte) any {
 
 const eventColumns = "id, key_no, type, session, sequence, test, owed, accepted_at, deliver_at, expires_at, erased_at, trace"
 
-func scanEvent(st *sqlite3.Stmt) *callbackd.Event {
+func scanEvent(types *codec.EventTypes, st *sqlite3.Stmt) (*callbackd.Event, error) {
+	typ, err := types.Name(st.ColumnInt64(2))
 	return &callbackd.Event{
-		ID: callbackd.EventID(st.ColumnInt64(0)), Key: callbackd.KeyID(st.ColumnInt64(1)), Type: codec.Type(st.ColumnInt64(2)),
+		ID: callbackd.EventID(st.ColumnInt64(0)), Key: callbackd.KeyID(st.ColumnInt64(1)), Type: typ,
 		Session: st.ColumnText(3), Sequence: st.ColumnInt64(4), Test: st.ColumnBool(5), Targets: codec.Targets(st.ColumnRawBlob(6)), ClockTime: columnTime(st, 7),
 		DeliverAt: columnTime(st, 8), ExpiresAt: columnTime(st, 9), ErasedAt: columnTime(st, 10), Trace: codec.Trace(st.ColumnRawBlob(11)),
-	}
+	}, err
 }
 
 // event reads one event with its data.
-func (d *db) event(id callbackd.EventID) (ev *callbackd.Event, err error) {
+func (d *db) event(types *codec.EventTypes, id callbackd.EventID) (ev *callbackd.Event, err error) {
 	err = d.query("SELECT "+eventColumns+", data FROM events WHERE id = ?", func(st *sqlite3.Stmt) error {
-		ev = scanEvent(st)
+		ev, err = scanEvent(types, st)
 		ev.Data = st.ColumnBlob(12, nil)
-		return nil
+		return err
 	}, int64(id))
 	if err == nil && ev == nil {
 		err = core.NoEvent(id)

@@ -233,7 +233,10 @@ func (s *Store) loadBuffer() error {
 		return err
 	}
 	return s.w.query("SELECT "+eventColumns+" FROM events WHERE id > ? ORDER BY id", func(st *sqlite3.Stmt) error {
-		ev := scanEvent(st)
+		ev, err := scanEvent(s.EventTypes, st)
+		if err != nil {
+			return err
+		}
 		ev.Trace = nil
 		var unflushed []callbackd.CallbackID
 		for _, cb := range ev.Targets {

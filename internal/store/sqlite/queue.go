@@ -93,7 +93,7 @@ func (s *Store) addEvents(ctx context.Context, ds []callbackd.Delivery) error {
 	room := store.MaxEventDataPerRead
 	return s.read(ctx, func(d *db) (err error) {
 		for i := 0; err == nil && i < len(ds) && room > 0; i++ {
-			if ds[i].Event, err = d.event(ds[i].ID.Event); err == nil {
+			if ds[i].Event, err = d.event(s.EventTypes, ds[i].ID.Event); err == nil {
 				room -= len(ds[i].Event.Data)
 			}
 		}

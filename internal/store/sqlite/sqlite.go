@@ -261,6 +261,11 @@ func (s *Store) openSecrets(o Options, path string) error {
 		return err
 	}
 	s.Store = core.New(seam{s}, &dialect, s.sealer)
+	types, err := core.ReadEventTypes(s.w.db)
+	if err != nil {
+		return err
+	}
+	s.EventTypes.Set(types)
 	if err := s.checkKeyset(s.w.db); err != nil {
 		return err
 	}

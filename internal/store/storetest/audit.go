@@ -35,7 +35,7 @@ var notAudited = map[string]string{
 	"Record":                "attempts have a history of their own; a pause is audited, see auditedPause", "MakeDue": "the effect of a resume, which is audited", "StepReplay": "the effect of a replay, which is audited",
 	"FinalizeCanceled": "the effect of a deletion or a revocation, which is audited", "Expire": "events and callbacks say when, which is audited", "TakeTurns": "events say when", "Sweep": "retention, which the operator sets", "Prune": "retention, which the operator sets",
 	"Forget": "retention: what it removes is used by nothing", "AppendLogs": "a log itself", "AddCounters": "counts",
-	"UseTokens": "use is no change", "WalkSealed": "seals secrets again, and changes none", "ReloadKeyset": "reads a file",
+	"AddEventTypes": "the operator's files have them, and it takes none away", "UseTokens": "use is no change", "WalkSealed": "seals secrets again, and changes none", "ReloadKeyset": "reads a file",
 	"OnCommit": "changes nothing stored", "Watch": "changes nothing stored", "OpenIncident": "a rule finds it, and people change nothing", "Ready": "changes nothing stored", "Close": "changes nothing stored",
 }
 

@@ -29,7 +29,7 @@ func Run(t *testing.T, open Open) {
 	for _, cases := range []map[string]func(*suite){
 		keyTests, keyLimitTests, callbackTests, sessionCallbackTests, acceptTests, filterTests, onceTests, recordTests, queueTests, endTests, cancelTests, expiryTests, listTests, sweepTests, forgetTests,
 		replayTests, replayTargetTests, catchUpTests, healthTests, makeDueTests, errorTests,
-		logTests, statsTests, figuresTests, sessionTests, sessionEventTests, sessionListTests, sessionExpiryTests, clockTests, allKeysTests, tokenTests, auditTests, incidentTests, eraseTests, traceTests,
+		logTests, statsTests, figuresTests, sessionTests, sessionEventTests, sessionListTests, sessionExpiryTests, clockTests, allKeysTests, tokenTests, auditTests, incidentTests, eraseTests, traceTests, eventTypeTests,
 	} {
 		maps.Copy(tests, cases)
 	}

@@ -189,8 +189,8 @@ class NoticeEvent(t.TypedDict):
 
 class EventKind(t.TypedDict):
     type: EventType
-    # session: published, or fired by a session. notice: by callbackd, about itself.
-    group: t.Literal["session", "notice"]
+    # session: published, or fired by a session. notice: by callbackd, about itself. own: a type of the platform's own, published.
+    group: t.Literal["session", "notice", "own"]
     description: str
     # JSON Schema 2020-12 of the body that a receiver gets, without the payload of the callback.
     schema: dict[str, t.Any]
@@ -673,7 +673,7 @@ class Rotation(t.TypedDict):
 
 
 class NewEvent(t.TypedDict):
-    event: PublishedType
+    event: EventType
     session_key: str
     # At most 262144 bytes, which are stored and sent unchanged. Default {}.
     data: t.NotRequired[dict[str, t.Any]]
@@ -1869,8 +1869,8 @@ class SettingList(t.TypedDict):
     data: list[Setting]
 
 
-# PAVE's five, callbackd's own SMS_REQUESTED, and the notices about callbackd itself.
-EventType: t.TypeAlias = t.Literal["SESSION:SMS_PROCESS", "SESSION:STAGE_CHANGE", "SESSION:STATUS_CHANGE", "SESSION:COMPLETE", "SESSION:NOTE_INSERT", "SESSION:SMS_REQUESTED", "CALLBACK:FAILING", "CALLBACK:PAUSED", "CALLBACK:RECOVERED", "DELIVERY:FAILED", "BACKLOG:OLD", "CERTIFICATE:ENDING", "SILENCE", "DISK:LOW", "NODE:LOST"]
+# PAVE's five: SESSION:SMS_PROCESS, SESSION:STAGE_CHANGE, SESSION:STATUS_CHANGE, SESSION:COMPLETE and SESSION:NOTE_INSERT. callbackd's own SESSION:SMS_REQUESTED. The notices about callbackd itself: CALLBACK:FAILING, CALLBACK:PAUSED, CALLBACK:RECOVERED, DELIVERY:FAILED, BACKLOG:OLD, CERTIFICATE:ENDING, SILENCE, DISK:LOW and NODE:LOST. And the platform's own types (`serve --event-types`), such as VEHICLE:ARRIVED. `GET /v1/event-types` lists all of them.
+EventType: t.TypeAlias = str
 # PAVE's five, and callbackd's own SMS_REQUESTED.
 PublishedType: t.TypeAlias = t.Literal["SESSION:SMS_PROCESS", "SESSION:STAGE_CHANGE", "SESSION:STATUS_CHANGE", "SESSION:COMPLETE", "SESSION:NOTE_INSERT", "SESSION:SMS_REQUESTED"]
 IncidentID: t.TypeAlias = str
