@@ -23,3 +23,10 @@ type Forward struct {
 	Error    string   `json:"error,omitempty"`
 	Response string   `json:"response,omitempty"` // the body of the answer
 }
+
+// Triggered is what `callbackd trigger --json` prints: the events that it published, and
+// their deliveries, which have ended when the command waited for them.
+type Triggered struct {
+	Events     []Accepted `json:"events"`
+	Deliveries []Delivery `json:"deliveries"`
+}

@@ -43,6 +43,7 @@ type root struct {
 	Exam       examCmd       `cmd:"" help:"Examine a receiver: send it what it must cope with, such as duplicates, wrong signatures and large bodies, and say what to mend. Exit code 0 when it passes, 1 when it does not."`
 	Zoo        zooCmd        `cmd:"" help:"Serve hostile receivers on this machine, to find out what a sender of webhooks makes of them."`
 	Demo       demoCmd       `cmd:"" help:"Show one inspection from start to end: a server, an API key, a receiver that fails at first, and every event delivered."`
+	Trigger    triggerCmd    `cmd:"" help:"Publish a whole, realistic event as a marked test, or all events of an inspection. It goes where a real event goes."`
 	Simulate   simulateCmd   `cmd:"" help:"Play inspections through the API of a running server, for a load test or a demonstration."`
 	Audit      auditCmd      `cmd:"" help:"List who changed what, and verify that nobody has changed the audit log."`
 	Export     exportCmd     `cmd:"" help:"Write what is stored to a file: events, or settings."`
