@@ -47,6 +47,7 @@ func everyCommand(t *testing.T, st *Store) {
 	s.cluster()
 	s.reseals()
 	s.ok(s.NoteOptions(s.ctx, "node-1", []callbackd.ServerOption{{Name: "listen", Value: ":8080"}}, s.now))
+	s.ok(s.NoteLogLevel(s.ctx, "node-1", "info", "debug"))
 	s.ok(s.AddEventTypes(s.ctx, []callbackd.EventType{"VEHICLE:ARRIVED"}))
 	s.ok(second(s.Check(s.ctx)))
 	s.ok(s.Ready(s.ctx))
