@@ -372,6 +372,9 @@ func (s *Session) AuditState(digest func(string) string) AuditState {
 func (e *Erase) AuditState() AuditState {
 	s := AuditState{"by": string(e.By), "subject": auditText(e.Subject)}
 	s.set("dry_run", e.DryRun)
+	if e.Group != 0 {
+		s["group"] = e.Group.String()
+	}
 	if !e.Running() {
 		s["receipt_sha256"] = ReceiptHash(e.Receipt)
 		s["sessions"], s["events"] = e.Progress.Counts.Sessions, e.Progress.Counts.Events

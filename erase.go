@@ -109,6 +109,10 @@ type Erase struct {
 	CreatedAt time.Time
 	EndedAt   time.Time // zero before the end
 	UpTo      EventID   // the newest event that it covers
+	// Group is the erasure over all API keys that it belongs to, or 0. GroupSize is in how many
+	// keys that was started.
+	Group     EraseGroupID
+	GroupSize int
 
 	Phase    ErasePhase
 	Progress EraseProgress

@@ -134,9 +134,14 @@ func (a *Admin) StartErase(ctx context.Context, apiKey string, n wire.NewErase) 
 }
 
 // StartErases starts an erasure in every API key, or for a session key in each that has the
-// session. It returns one erasure for each.
-func (a *Admin) StartErases(ctx context.Context, n wire.NewErase) (out wire.EraseList, err error) {
+// session.
+func (a *Admin) StartErases(ctx context.Context, n wire.NewErase) (out wire.EraseGroup, err error) {
 	return out, a.Do(ctx, http.MethodPost, "/v1/admin/erases", n, &out)
+}
+
+// EraseGroup reads an erasure over all API keys, with its receipt when it has ended.
+func (a *Admin) EraseGroup(ctx context.Context, id string) (out wire.EraseGroup, err error) {
+	return out, a.Do(ctx, http.MethodGet, "/v1/admin/erase-groups/"+url.PathEscape(id), nil, &out)
 }
 
 // Erase reads an erasure of any API key, with its receipt when it has ended.

@@ -17,6 +17,7 @@ type NewErase struct {
 // Erase is an erasure and how far it has come.
 type Erase struct {
 	APIKey    string      `json:"api_key,omitempty"` // only in answers of /v1/admin
+	Group     string      `json:"group,omitempty"`   // only in answers of /v1/admin, when one order erased in all API keys
 	ID        string      `json:"id"`
 	By        string      `json:"by"`      // session_key, vin, phone or reference
 	Subject   string      `json:"subject"` // the session key, or a keyed hash of the value
@@ -30,6 +31,23 @@ type Erase struct {
 	// bytes, as they stand in this answer.
 	Receipt       json.RawMessage `json:"receipt"`
 	ReceiptSHA256 string          `json:"receipt_sha256"`
+}
+
+// EraseGroup is an erasure over all API keys.
+type EraseGroup struct {
+	ID        string      `json:"id"`
+	By        string      `json:"by"`
+	DryRun    bool        `json:"dry_run"`
+	State     string      `json:"state"` // running until the last one has ended, then done
+	CreatedAt time.Time   `json:"created_at"`
+	EndedAt   *time.Time  `json:"ended_at"`
+	Keys      int         `json:"keys"`   // in how many API keys it was started
+	Counts    EraseCounts `json:"counts"` // the sums
+	// Receipt is canonical JSON with the hash of each erasure's receipt; null before the end,
+	// and when an erasure is no longer stored.
+	Receipt       json.RawMessage `json:"receipt"`
+	ReceiptSHA256 string          `json:"receipt_sha256"`
+	Data          []Erase         `json:"data"` // one for each API key
 }
 
 // EraseCounts is how much an erasure has erased so far.

@@ -117,21 +117,39 @@ func (s *server) eraseOverKeys() {
 	}
 	other.publish("SESSION:COMPLETE", "only-there", `{"phone":"+1 555 555 0188"}`)
 	const path, body = "/v1/admin/erases", `{"phone":"+15555550199"}`
-	dry := decode[wire.EraseList](s.call("POST", path, `{"phone":"+15555550199","dry_run":true}`).ok(202))
-	equal(t, "the erasures of a dry run", len(dry.Data), 2)
-	for _, e := range dry.Data {
-		equal(t, "the sessions in "+e.APIKey, of[e.APIKey].eraseDone(e).Counts.Sessions, int64(1))
+	ended := func(g wire.EraseGroup) wire.EraseGroup {
+		t.Helper()
+		s.until("the end of the erasure over all keys", func() bool {
+			g = decode[wire.EraseGroup](s.call("GET", "/v1/admin/erase-groups/"+g.ID, "").ok(200))
+			return g.State == "done"
+		})
+		return g
 	}
+	dry := ended(decode[wire.EraseGroup](s.call("POST", path, `{"phone":"+15555550199","dry_run":true}`).ok(202)))
+	equal(t, "the keys of a dry run", dry.Keys, 2)
+	equal(t, "the sessions of a dry run", dry.Counts.Sessions, int64(2))
 	again := func(r *http.Request) { r.Header.Set("Idempotency-Key", "over all keys") }
 	first := s.call("POST", path, body, again).ok(202)
-	for _, e := range decode[wire.EraseList](first).Data {
-		done := of[e.APIKey].eraseDone(e)
-		equal(t, "the erased events in "+e.APIKey, done.Counts.Events, int64(1))
+	done := ended(decode[wire.EraseGroup](first))
+	equal(t, "the events in all keys", done.Counts.Events, int64(2))
+	receipt := string(done.Receipt)
+	for _, e := range done.Data {
+		equal(t, "the erased events in "+e.APIKey, e.Counts.Events, int64(1))
+		equal(t, "the group of the erasure in "+e.APIKey, e.Group, done.ID)
+		contains(t, "the receipt", receipt, `{"api_key":"`+e.APIKey+`","id":"`+e.ID+`","receipt_sha256":"`+e.ReceiptSHA256+`"}`)
 		id := ids[e.APIKey]
 		contains(t, "the erased event", s.call("GET", "/v1/admin/events/"+id, "").ok(200).body, `"data":{}`)
+		equal(t, "the group in the view of the key", decode[wire.Erase](of[e.APIKey].call("GET", "/v1/erases/"+e.ID, "").ok(200)).Group, "")
+	}
+	sum := sha256.Sum256(done.Receipt)
+	equal(t, "the hash of the receipt", done.ReceiptSHA256, hex.EncodeToString(sum[:]))
+	if strings.Contains(receipt, "0199") {
+		t.Errorf("the receipt has the phone number: %s", receipt)
 	}
 	equal(t, "the answer to a repeat", s.call("POST", path, body, again).ok(202).body, first.body)
-	found := decode[wire.EraseList](s.call("POST", path, `{"session_key":"only-there"}`).ok(202))
+	s.call("GET", "/v1/admin/erase-groups/"+done.Data[0].ID, "").says(404, "There is no erasure over all API keys")
+	s.call("GET", "/v1/admin/erase-groups/erg_1jzv8q00m0000", "").says(404, "There is no erasure over all API keys")
+	found := decode[wire.EraseGroup](s.call("POST", path, `{"session_key":"only-there"}`).ok(202))
 	if len(found.Data) != 1 || found.Data[0].APIKey != other.key.APIKey {
 		t.Errorf("a session that one key has is erased in %+v", found.Data)
 	}

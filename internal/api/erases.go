@@ -2,7 +2,6 @@ package api
 
 import (
 	"net/http"
-	"slices"
 	"time"
 
 	"callbackd"
@@ -107,8 +106,7 @@ func (a *API) createErase(w http.ResponseWriter, c *call) error {
 }
 
 // createErases starts an erasure in every API key, or for a session key in each that has the
-// session. When one cannot be started, the others have begun: a repeat of the call starts
-// all once more, which erases nothing twice.
+// session: in all of them, or in none.
 func (a *API) createErases(w http.ResponseWriter, c *call) error {
 	e, value, err := readErase(w, c)
 	if err != nil {
@@ -118,33 +116,55 @@ func (a *API) createErases(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	defer a.Dispatcher.ReplaysChanged()
-	e.CreatedAt = time.Now().UTC().Truncate(time.Millisecond)
-	out := wire.EraseList{Data: []wire.Erase{}}
-	shown := func(key *callbackd.Key, made *callbackd.Erase) wire.Erase {
-		one := view.Erase(made)
-		one.APIKey = key.APIKey
-		return one
-	}
+	names, ids := map[callbackd.KeyID]string{}, make([]callbackd.KeyID, len(keys))
 	for i := range keys {
-		key, ctx := &keys[i], c.acting()
-		if i == len(keys)-1 { // the last one stores the answer
-			ctx = once(c, http.StatusAccepted, func(made *callbackd.Erase) ([]byte, error) {
-				return marshal(wire.EraseList{Data: append(slices.Clone(out.Data), shown(key, made))})
-			})
-		}
-		e.Key = key.ID
-		made, err := a.Store.CreateErase(ctx, e, value)
-		if callbackd.KindOf(err) == callbackd.KindLimited {
-			return callbackd.Errorf(callbackd.KindLimited, "In the API key %s no erasure could be started, and in %d of %d others it was. %s Then send the call again.", key.APIKey, i, len(keys)-1, callbackd.Sentence(err))
-		}
+		ids[i], names[keys[i].ID] = keys[i].ID, keys[i].APIKey
+	}
+	show := func(g *callbackd.EraseGroup) (wire.EraseGroup, error) { return view.EraseGroup(g, names) }
+	e.CreatedAt = time.Now().UTC().Truncate(time.Millisecond)
+	made, err := a.Store.CreateErases(once(c, http.StatusAccepted, func(g *callbackd.EraseGroup) ([]byte, error) {
+		out, err := show(g)
 		if err != nil {
+			return nil, err
+		}
+		return marshal(out)
+	}), e, ids, value)
+	if callbackd.KindOf(err) == callbackd.KindLimited {
+		return callbackd.Errorf(callbackd.KindLimited, "Nothing was started in any API key. %s", callbackd.Sentence(err))
+	}
+	if err != nil {
+		return err
+	}
+	a.Dispatcher.ReplaysChanged()
+	out, err := show(made)
+	if err == nil {
+		answer(w, http.StatusAccepted, out)
+	}
+	return err
+}
+
+// getEraseGroup answers with an erasure over all API keys.
+func (a *API) getEraseGroup(w http.ResponseWriter, c *call) error {
+	id, ok := callbackd.ParseEraseGroupID(c.PathValue("id"))
+	if !ok {
+		return callbackd.Errorf(callbackd.KindNotFound, "There is no erasure over all API keys %s.", callbackd.Clip(c.PathValue("id"), 60))
+	}
+	g, err := a.Store.EraseGroup(c.Context(), id)
+	if err != nil {
+		return err
+	}
+	names := map[callbackd.KeyID]string{}
+	for i := range g.Erases {
+		key := g.Erases[i].Key
+		if names[key], err = a.owner(c, key); err != nil {
 			return err
 		}
-		out.Data = append(out.Data, shown(key, made))
 	}
-	answer(w, http.StatusAccepted, out)
-	return nil
+	out, err := view.EraseGroup(g, names)
+	if err == nil {
+		answer(w, http.StatusOK, out)
+	}
+	return err
 }
 
 // keysToErase returns the API keys in which an erasure over all keys looks, also revoked ones.
@@ -196,7 +216,9 @@ func (a *API) startErase(w http.ResponseWriter, c *call, e callbackd.Erase, valu
 // shownErase returns an erasure, with its API key for an operator token.
 func (a *API) shownErase(c *call, e *callbackd.Erase) (out wire.Erase, err error) {
 	out = view.Erase(e)
-	out.APIKey, err = a.owner(c, e.Key)
+	if out.APIKey, err = a.owner(c, e.Key); out.APIKey == "" {
+		out.Group = "" // the key's holder cannot read it
+	}
 	return out, err
 }
 

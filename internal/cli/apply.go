@@ -32,10 +32,15 @@ func (f *settingsFlags) admin() (*client.Admin, error) {
 	if f.Token == "" {
 		return nil, nil
 	}
-	if u, err := url.Parse(f.Server); err != nil || u.Host == "" {
-		return nil, settingf("--server %q is not the URL of a server; write for example %s", f.Server, defaultURL)
+	return operatorClient(f.Server, f.Token)
+}
+
+// operatorClient returns a client of the management API.
+func operatorClient(server, token string) (*client.Admin, error) {
+	if u, err := url.Parse(server); err != nil || u.Host == "" {
+		return nil, settingf("--server %q is not the URL of a server; write for example %s", server, defaultURL)
 	}
-	return &client.Admin{Base: strings.TrimSuffix(f.Server, "/"), Token: f.Token}, nil
+	return &client.Admin{Base: strings.TrimSuffix(server, "/"), Token: token}, nil
 }
 
 type exportSettingsCmd struct {

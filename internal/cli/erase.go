@@ -17,10 +17,11 @@ type eraseCmd struct {
 	Start eraseStartCmd `cmd:"" help:"Erase what is stored of people in a session, or in all sessions that have a value. It cannot be undone."`
 	Show  eraseShowCmd  `cmd:"" help:"Show an erasure, its progress, and its receipt when it has ended."`
 	List  eraseListCmd  `cmd:"" help:"List erasures, newest first."`
+	All   eraseAllCmd   `cmd:"" help:"As the operator, erase in all API keys, or show such an erasure. It cannot be undone."`
 }
 
-type eraseStartCmd struct {
-	callFlags
+// eraseFlags choose what is erased.
+type eraseFlags struct {
 	Session   string `placeholder:"KEY" help:"Erase this session and its events."`
 	VIN       string `name:"vin" help:"Erase the sessions that have this VIN, in themselves or in the data of an event."`
 	Phone     string `help:"Erase the sessions that have this phone number. Only its digits count, without a + or 00 at the start."`
@@ -29,13 +30,23 @@ type eraseStartCmd struct {
 	Follow    bool   `help:"Print the progress until the end, and then the receipt."`
 }
 
+// order returns the body of the call that starts the erasure.
+func (c *eraseFlags) order() wire.NewErase {
+	return wire.NewErase{SessionKey: c.Session, VIN: c.VIN, Phone: c.Phone, Reference: c.Reference, DryRun: c.DryRun}
+}
+
+type eraseStartCmd struct {
+	callFlags
+	eraseFlags
+}
+
 // Run starts an erasure.
 func (c *eraseStartCmd) Run(e *env) error {
 	api, err := c.client()
 	if err != nil {
 		return err
 	}
-	r, err := api.StartErase(e.ctx, wire.NewErase{SessionKey: c.Session, VIN: c.VIN, Phone: c.Phone, Reference: c.Reference, DryRun: c.DryRun})
+	r, err := api.StartErase(e.ctx, c.order())
 	if err != nil {
 		return err
 	}
@@ -72,21 +83,21 @@ func (f *callFlags) printErase(w io.Writer, r wire.Erase) error {
 	if f.JSON {
 		return json.NewEncoder(w).Encode(r)
 	}
-	_, err := fmt.Fprintln(w, eraseLine(&r))
+	_, err := fmt.Fprintln(w, eraseLine(r.ID, r.State, r.DryRun, r.Counts))
 	if err == nil && r.State == "done" {
 		_, err = fmt.Fprintf(w, "receipt %s\nSHA-256 %s\n", r.Receipt, r.ReceiptSHA256)
 	}
 	return err
 }
 
-// eraseLine says in a line what an erasure did so far.
-func eraseLine(r *wire.Erase) string {
+// eraseLine says in a line what an erasure, of one API key or over all, did so far.
+func eraseLine(id, state string, dryRun bool, counts wire.EraseCounts) string {
 	verb := "erased"
-	if r.DryRun {
+	if dryRun {
 		verb = "would be erased"
 	}
-	return fmt.Sprintf("%s  %s  sessions: %s, events: %s, attempts: %s %s; deliveries canceled: %s", r.ID, r.State,
-		humanize.Number(r.Counts.Sessions), humanize.Number(r.Counts.Events), humanize.Number(r.Counts.Attempts), verb, humanize.Number(r.Counts.Canceled))
+	return fmt.Sprintf("%s  %s  sessions: %s, events: %s, attempts: %s %s; deliveries canceled: %s", id, state,
+		humanize.Number(counts.Sessions), humanize.Number(counts.Events), humanize.Number(counts.Attempts), verb, humanize.Number(counts.Canceled))
 }
 
 type eraseShowCmd struct {
@@ -121,10 +132,11 @@ func (c *eraseListCmd) Run(e *env) error {
 			return err
 		}
 		for i := range page.Data {
+			r := &page.Data[i]
 			if c.JSON {
-				err = json.NewEncoder(e.stdout).Encode(page.Data[i])
+				err = json.NewEncoder(e.stdout).Encode(r)
 			} else {
-				_, err = fmt.Fprintf(e.stdout, "%s  %s  %s %s\n", eraseLine(&page.Data[i]), page.Data[i].CreatedAt.Format(time.RFC3339), page.Data[i].By, page.Data[i].Subject)
+				_, err = fmt.Fprintf(e.stdout, "%s  %s  %s %s\n", eraseLine(r.ID, r.State, r.DryRun, r.Counts), r.CreatedAt.Format(time.RFC3339), r.By, r.Subject)
 			}
 			if err != nil {
 				return err

@@ -168,6 +168,7 @@ func (c *Console) eraseSession(w http.ResponseWriter, req *userRequest) error {
 type erasePage struct {
 	base
 	E      eraseRow
+	Group  string // where the erasure over all API keys is, for the operator
 	Counts []countRow
 	Ready  bool // a dry run that has ended, for somebody who may erase
 	Typed  bool // the value must be typed again, because it is not stored
@@ -214,6 +215,9 @@ func (c *Console) newErasureView(req *userRequest, e *callbackd.Erase) (*erasePa
 	p.Counts = eraseCounts(p.E.Counts)
 	p.Ready = e.DryRun && !e.Running() && p.MayChange
 	p.Typed = e.By != callbackd.EraseSession
+	if e.Group != 0 && req.keyFilter() == store.AllKeys {
+		p.Group = link("erase-groups", e.Group.String())
+	}
 	if e.Running() {
 		p.Refresh, p.Reload = 1, 1
 	}

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"callbackd"
 	"callbackd/wire"
@@ -20,6 +21,60 @@ func (s *site) dryRun(t *testing.T, k callbackd.Key, session string) string {
 	}
 	s.awaitErase(t, k, e.ID)
 	return e.ID
+}
+
+// dryRunOverKeys makes a dry run as one over all API keys, and returns its id.
+func (s *site) dryRunOverKeys(t *testing.T, session string) string {
+	t.Helper()
+	return s.eraseOverKeys(t, callbackd.Erase{By: callbackd.EraseSession, DryRun: true}, session, s.Key.ID).ID.String()
+}
+
+// eraseOverKeys erases in keys as an erasure over all keys does, and waits for the end. The other
+// keys of the server belong to tests that run at the same time.
+func (s *site) eraseOverKeys(t *testing.T, e callbackd.Erase, value string, keys ...callbackd.KeyID) *callbackd.EraseGroup {
+	t.Helper()
+	st, ctx := s.Store(true), context.Background()
+	defer st.Close()
+	e.CreatedAt = time.Now().UTC().Truncate(time.Millisecond)
+	g, err := st.CreateErases(ctx, e, keys, value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Await(func() bool {
+		if g, err = st.EraseGroup(ctx, g.ID); err != nil {
+			t.Fatal(err)
+		}
+		return !g.Running()
+	})
+	return g
+}
+
+// aPersonIsErasedInAllKeys looks at an erasure over all API keys. Its page is the operator's.
+func aPersonIsErasedInAllKeys(t *testing.T, s *site) {
+	other := s.NewKey("other-account", "second")
+	for _, k := range []callbackd.Key{s.Key, other} {
+		s.Publish(k, callbackd.Complete, "ACM-EVERYWHERE", map[string]any{"phone": "+1 555 0144"})
+	}
+	g := s.eraseOverKeys(t, callbackd.Erase{By: callbackd.ErasePhone}, "15550144", s.Key.ID, other.ID)
+	receipt, err := g.Receipt()
+	if err != nil {
+		t.Fatal(err)
+	}
+	op, holder := s.visitor(t).operator(), s.visitor(t).signIn(s.Key)
+	page, one := "/console/erase-groups/"+g.ID.String(), "/console/erases/"+g.Erases[0].ID.String()
+	op.says(one, "Part of an erasure over all API keys")
+	op.says(page, "Erasure over all API keys", "This much is erased in 2 API keys:", "Events2", "other-account / second", string(receipt), callbackd.ReceiptHash(receipt))
+	if strings.Contains(holder.get(one).body, "erase-groups") {
+		t.Error("the page of a key's erasure links its holder to the erasure over all keys")
+	}
+	if a := holder.get(page); a.StatusCode == http.StatusOK {
+		t.Error("the holder of a key sees an erasure over all keys")
+	}
+	for _, id := range []string{"x", "erg_1jzv8q00m0000"} {
+		if a := op.get("/console/erase-groups/" + id); a.StatusCode != http.StatusNotFound {
+			t.Errorf("%s is answered with %s, want 404", id, a.Status)
+		}
+	}
 }
 
 // awaitErase waits until an erasure has ended.

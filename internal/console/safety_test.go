@@ -61,6 +61,7 @@ func (s *site) fillWithReplay(t *testing.T, k callbackd.Key, receiver string) ma
 	replay := s.visitor(t).operator().post("/console/replays/new", url.Values{"key": {k.APIKey}, "state": {"delivered"}})
 	ids["incident"] = s.incident(t, k)
 	ids["erase"] = s.dryRun(t, k, ids["session"])
+	ids["group"] = s.dryRunOverKeys(t, ids["session"])
 	ids["replay"] = strings.TrimPrefix(replay, "/console/replays/")
 	s.Await(delivered(2))
 	return ids
@@ -165,7 +166,7 @@ func theOperatorSeesAll(t *testing.T, s *site) {
 func TestWithoutALoginOnlyTheSignInPageIsServed(t *testing.T) {
 	s := startSite(t)
 	v := s.visitor(t)
-	ids := map[string]string{"callback": "1", "id": "1", "event": "1", "session": "1", "key": "1", "replay": "1", "rest": "1", "incident": "1", "token": "1", "erase": "1"}
+	ids := map[string]string{"callback": "1", "id": "1", "event": "1", "session": "1", "key": "1", "replay": "1", "rest": "1", "incident": "1", "token": "1", "erase": "1", "group": "1"}
 	for _, r := range routeRequests(ids, "/console/static/", "/console/sign-", "/console/link", "/console/enter") {
 		if r.path == "/console" {
 			continue // redirects to the overview

@@ -57,6 +57,7 @@ func TestOnBothStores(t *testing.T) {
 		"test-sends are limited":              testSendsAreLimited,
 		"a button replays an event":           aButtonReplaysAnEvent,
 		"a person is erased":                  aPersonIsErased,
+		"a person is erased in all keys":      aPersonIsErasedInAllKeys,
 		"what is pending is canceled":         whatIsPendingIsCanceled,
 		"sessions are listed by latest event": sessionsAreListedByLatestEvent,
 		"a session shows its own callbacks":   aSessionShowsItsOwnCallbacks,

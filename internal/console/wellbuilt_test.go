@@ -32,6 +32,7 @@ func TestEveryPageIsWellBuilt(t *testing.T) {
 	s := startSite(t)
 	ids := s.fill(s.Key, newReceiver(t).URL)
 	ids["erase"] = s.dryRun(t, s.Key, ids["session"])
+	ids["group"] = s.dryRunOverKeys(t, ids["session"])
 	all := pages(ids)
 	for _, c := range []struct {
 		who   string
@@ -39,7 +40,7 @@ func TestEveryPageIsWellBuilt(t *testing.T) {
 		pages []string
 	}{
 		{"key", s.visitor(t).signIn(s.Key), append(all, "/console/keys/"+s.Key.APIKey+"/limits")},
-		{"operator", s.visitor(t).operator(), append(all, "/console/nodes", "/console/keys/"+s.Key.APIKey+"/revoke", "/console/keys/"+s.Key.APIKey+"/limits")},
+		{"operator", s.visitor(t).operator(), append(all, "/console/nodes", "/console/erase-groups/"+ids["group"], "/console/keys/"+s.Key.APIKey+"/revoke", "/console/keys/"+s.Key.APIKey+"/limits")},
 		{"nobody", s.visitor(t), []string{"/console/sign-in", "/console/sign-in?as=operator", "/console/link?token=x", "/console/sign-in?done=signed-out"}},
 	} {
 		for _, path := range c.pages {

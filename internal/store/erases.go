@@ -14,6 +14,11 @@ type Erases interface {
 	// the key that are accepted by now. It fails with KindLimited beyond MaxErases, and with
 	// KindInvalid when Subject is given and that of value is another one.
 	CreateErase(ctx context.Context, e callbackd.Erase, value string) (*callbackd.Erase, error)
+	// CreateErases stores an erasure in each of keys, or in none when one fails. It is
+	// CreateErase otherwise; Key of e is not read.
+	CreateErases(ctx context.Context, e callbackd.Erase, keys []callbackd.KeyID, value string) (*callbackd.EraseGroup, error)
+	// EraseGroup returns what CreateErases has stored, as it is now.
+	EraseGroup(ctx context.Context, id callbackd.EraseGroupID) (*callbackd.EraseGroup, error)
 	// Erase returns one erasure of the key, or of any key with AllKeys.
 	Erase(ctx context.Context, key callbackd.KeyID, id callbackd.EraseID) (*callbackd.Erase, error)
 	// ListErases returns erasures, newest first.

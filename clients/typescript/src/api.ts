@@ -1246,6 +1246,7 @@ export interface NewErase {
 export interface Erase {
   /** The API key that it belongs to; only in answers of /v1/admin. */
   api_key?: string;
+  group?: EraseGroupID;
   id: EraseID;
   by: "session_key" | "vin" | "phone" | "reference";
   /** The session key, or a keyed hash of the value that was looked for. Equal values of a key have equal hashes while the primary sealing key is the same. */
@@ -1260,6 +1261,29 @@ export interface Erase {
   receipt: Record<string, unknown> | null;
   /** SHA-256 of the bytes of receipt, in hexadecimal digits; empty before the end. */
   receipt_sha256: string;
+}
+
+/** The erasure over all API keys that an erasure belongs to; only in answers of /v1/admin, and left out of an erasure of one key. */
+export type EraseGroupID = string;
+
+/** An erasure over all API keys. */
+export interface EraseGroup {
+  id: EraseGroupID;
+  by: "session_key" | "vin" | "phone" | "reference";
+  dry_run: boolean;
+  /** done when the erasure of the last API key has ended. */
+  state: "running" | "done";
+  created_at: string;
+  ended_at: string | null;
+  /** In how many API keys it was started. */
+  keys: number;
+  counts: EraseCounts;
+  /** Canonical JSON with the sums, and the hash of each key's receipt. Null before the end, and when an erasure of the group is no longer stored. */
+  receipt: Record<string, unknown> | null;
+  /** SHA-256 of the bytes of receipt, in hexadecimal digits; empty without one. */
+  receipt_sha256: string;
+  /** The erasure of each API key. */
+  data: Array<Erase>;
 }
 
 /** What was erased so far; of a dry run, what would be. A dry run does not count answers of idempotency keys, log_messages and reasons. */
@@ -2266,7 +2290,7 @@ export class Client extends Transport {
 
 
   /** Erase what is stored of people in the sessions of all API keys that have a value. POST /v1/admin/erases */
-  createErases(body: NewErase, options: CallOptions = {}): Promise<EraseList> {
+  createErases(body: NewErase, options: CallOptions = {}): Promise<EraseGroup> {
     return this.json({ method: 'POST', path: '/v1/admin/erases', auth: 'operator', body }, options);
   }
 
@@ -2274,6 +2298,12 @@ export class Client extends Transport {
   /** Read an erasure, and its receipt when it has ended. GET /v1/admin/erases/{id} */
   getAnyErase(id: string, options: CallOptions = {}): Promise<Erase> {
     return this.json({ method: 'GET', path: `/v1/admin/erases/${escape(id)}`, auth: 'operator' }, options);
+  }
+
+
+  /** Read an erasure over all API keys, and its receipt when it has ended. GET /v1/admin/erase-groups/{id} */
+  getEraseGroup(id: string, options: CallOptions = {}): Promise<EraseGroup> {
+    return this.json({ method: 'GET', path: `/v1/admin/erase-groups/${escape(id)}`, auth: 'operator' }, options);
   }
 
 

@@ -12,12 +12,12 @@ import (
 	"callbackd/internal/store"
 )
 
-const eraseColumns = "id, key_no, selected_by, subject, dry_run, created_at, ended_at, up_to, phase, progress, salt, match, receipt"
+const eraseColumns = "id, key_no, selected_by, subject, dry_run, created_at, ended_at, up_to, phase, progress, salt, match, receipt, group_id, group_size"
 
 func scanErase(row Row) (*callbackd.Erase, error) {
 	var e callbackd.Erase
 	var progress string
-	err := row.Scan(&e.ID, &e.Key, &e.By, &e.Subject, &e.DryRun, &e.CreatedAt, &e.EndedAt, &e.UpTo, &e.Phase, &progress, &e.Salt, &e.Match, &e.Receipt)
+	err := row.Scan(&e.ID, &e.Key, &e.By, &e.Subject, &e.DryRun, &e.CreatedAt, &e.EndedAt, &e.UpTo, &e.Phase, &progress, &e.Salt, &e.Match, &e.Receipt, &e.Group, &e.GroupSize)
 	if err == nil {
 		err = damaged(json.Unmarshal([]byte(progress), &e.Progress))
 	}
@@ -41,46 +41,117 @@ func readErase(tx Tx, key callbackd.KeyID, id callbackd.EraseID, lock string) (e
 }
 
 // CreateErase is part of [store.Erases].
-func (s *Store) CreateErase(ctx context.Context, e callbackd.Erase, value string) (out *callbackd.Erase, err error) {
+func (s *Store) CreateErase(ctx context.Context, e callbackd.Erase, value string) (*callbackd.Erase, error) {
+	made, err := s.createErases(ctx, e, []callbackd.KeyID{e.Key}, value, func(made []callbackd.Erase) { store.Made(ctx, &made[0]) })
+	if err != nil {
+		return nil, err
+	}
+	return &made[0], nil
+}
+
+// CreateErases is part of [store.Erases].
+func (s *Store) CreateErases(ctx context.Context, e callbackd.Erase, keys []callbackd.KeyID, value string) (*callbackd.EraseGroup, error) {
+	e.GroupSize = len(keys)
+	group := func(made []callbackd.Erase) *callbackd.EraseGroup {
+		return &callbackd.EraseGroup{ID: made[0].Group, Keys: len(keys), Erases: made}
+	}
+	made, err := s.createErases(ctx, e, keys, value, func(made []callbackd.Erase) { store.Made(ctx, group(made)) })
+	if err != nil {
+		return nil, err
+	}
+	return group(made), nil
+}
+
+// createErases stores an erasure in each of keys. They are a group when e has a GroupSize. made
+// is called in the transaction.
+func (s *Store) createErases(ctx context.Context, e callbackd.Erase, keys []callbackd.KeyID, value string, made func([]callbackd.Erase)) (out []callbackd.Erase, err error) {
 	audit, err := s.Auditor(ctx)
 	if err != nil {
 		return nil, err
 	}
-	salt := make([]byte, 32)
-	rand.Read(salt)
-	if err := e.Look(value, salt, audit.Digest(e.Key)); err != nil {
-		return nil, err
+	planned := make([]callbackd.Erase, len(keys))
+	for i, key := range keys {
+		planned[i] = e
+		planned[i].Key = key
+		salt := make([]byte, 32)
+		rand.Read(salt)
+		if err := planned[i].Look(value, salt, audit.Digest(key)); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.db.Flush(ctx); err != nil {
 		return nil, err
 	}
 	err = s.db.Write(ctx, 0, func(tx Tx) error {
-		made := e
-		if err := s.placeErase(tx, &made); err != nil {
-			return err
+		out = nil
+		for _, one := range planned {
+			if len(out) > 0 {
+				one.Group = out[0].Group
+			}
+			stored, err := s.insertErase(tx, one)
+			if err != nil {
+				return err
+			}
+			out = append(out, *stored)
 		}
-		progress, err := json.Marshal(made.Progress)
-		if err != nil {
-			return err
+		made(out)
+		for i := range out {
+			if err := audit.Write(tx, eraseEntry(&out[i], callbackd.AuditErasureStarted), nil, out[i].AuditState()); err != nil {
+				return err
+			}
 		}
-		n, err := tx.Exec("INSERT INTO erases ("+eraseColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING",
-			made.ID, made.Key, made.By, made.Subject, made.DryRun, made.CreatedAt, made.EndedAt, made.UpTo, made.Phase, string(progress), nullable(made.Salt), nullable(made.Match), nil)
-		if err == nil && n == 0 {
-			err = ErrRace
-		}
-		if err != nil {
-			return err
-		}
-		if out, err = readErase(tx, made.Key, made.ID, ""); err != nil {
-			return err
-		}
-		store.Made(ctx, out)
-		return audit.Write(tx, eraseEntry(out, callbackd.AuditErasureStarted), nil, out.AuditState())
+		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	return out, nil
+}
+
+// insertErase stores an erasure and returns it as it is stored. The first one of a group gives
+// the group its id.
+func (s *Store) insertErase(tx Tx, e callbackd.Erase) (*callbackd.Erase, error) {
+	if err := s.placeErase(tx, &e); err != nil {
+		return nil, err
+	}
+	if e.GroupSize > 0 && e.Group == 0 {
+		e.Group = callbackd.EraseGroupID(e.ID)
+	}
+	progress, err := json.Marshal(e.Progress)
+	if err != nil {
+		return nil, err
+	}
+	n, err := tx.Exec("INSERT INTO erases ("+eraseColumns+") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING",
+		e.ID, e.Key, e.By, e.Subject, e.DryRun, e.CreatedAt, e.EndedAt, e.UpTo, e.Phase, string(progress), nullable(e.Salt), nullable(e.Match), nil, e.Group, e.GroupSize)
+	if err == nil && n == 0 {
+		err = ErrRace
+	}
+	if err != nil {
+		return nil, err
+	}
+	return readErase(tx, e.Key, e.ID, "")
+}
+
+// EraseGroup is part of [store.Erases].
+func (s *Store) EraseGroup(ctx context.Context, id callbackd.EraseGroupID) (*callbackd.EraseGroup, error) {
+	g := &callbackd.EraseGroup{ID: id}
+	err := s.db.Read(ctx, func(tx Tx) error {
+		g.Erases = nil
+		return tx.Query("SELECT "+eraseColumns+" FROM erases WHERE group_id = $1 AND group_id <> 0 ORDER BY id", func(row Row) error {
+			e, err := scanErase(row)
+			if err == nil {
+				g.Keys, g.Erases = e.GroupSize, append(g.Erases, *e)
+			}
+			return err
+		}, id)
+	})
+	if err == nil && len(g.Erases) == 0 {
+		err = callbackd.Errorf(callbackd.KindNotFound, "There is no erasure over all API keys %s.", id)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return g, nil
 }
 
 func eraseEntry(e *callbackd.Erase, action callbackd.AuditAction) callbackd.AuditEntry {
@@ -91,7 +162,8 @@ func eraseEntry(e *callbackd.Erase, action callbackd.AuditAction) callbackd.Audi
 // than [callbackd.MaxErases], and removes the oldest beyond [callbackd.MaxErasesKept]. It
 // locks the key so that no other one begins meanwhile.
 func (s *Store) placeErase(tx Tx, e *callbackd.Erase) error {
-	if err := tx.Query("SELECT no FROM keys WHERE no = $1"+s.d.Lock, func(Row) error { return nil }, e.Key); err != nil {
+	var apiKey string
+	if err := tx.Query("SELECT api_key FROM keys WHERE no = $1"+s.d.Lock, func(row Row) error { return row.Scan(&apiKey) }, e.Key); err != nil {
 		return err
 	}
 	var open int
@@ -100,7 +172,7 @@ func (s *Store) placeErase(tx Tx, e *callbackd.Erase) error {
 		return err
 	}
 	if open >= callbackd.MaxErases {
-		return callbackd.Errorf(callbackd.KindLimited, "%d erasures of this API key have not ended, which is the limit; wait for one.", open)
+		return callbackd.Errorf(callbackd.KindLimited, "%d erasures of the API key %s have not ended, which is the limit; wait for one.", open, apiKey)
 	}
 	_, err = tx.Exec("DELETE FROM erases WHERE key_no = $1 AND ended_at IS NOT NULL AND id <= coalesce((SELECT id FROM erases WHERE key_no = $1 ORDER BY key_no DESC, id DESC LIMIT 1 OFFSET $2), 0)", e.Key, callbackd.MaxErasesKept-1)
 	if err != nil {

@@ -87,6 +87,7 @@ func (s *suite) everyAudited(ctx context.Context) map[string][]callbackd.AuditAc
 		s.must(err)
 		e = step.Erase
 	}
+	s.must(second(s.CreateErases(ctx, callbackd.Erase{By: callbackd.EraseVIN, CreatedAt: s.at}, []callbackd.KeyID{key.ID}, markVIN)))
 	s.must(s.RevokeKey(ctx, "audited", s.at))
 	token := callbackd.OperatorToken{ID: "aaaaaaaaaaaa", Hash: [32]byte{1}, Name: "ci", Role: callbackd.RoleRead, CreatedAt: s.at, ExpiresAt: s.at.Add(time.Hour)}
 	s.must(s.CreateToken(ctx, token))
@@ -101,7 +102,7 @@ func (s *suite) everyAudited(ctx context.Context) map[string][]callbackd.AuditAc
 		"CreateReplay":   {callbackd.AuditReplayStarted, callbackd.AuditDeliveriesCanceled}, "SetReplayState": {callbackd.AuditReplayPaused, callbackd.AuditReplayResumed, callbackd.AuditReplayCanceled},
 		"Resend": {callbackd.AuditDeliveryResent}, "ChangeSession": {callbackd.AuditSessionChanged, callbackd.AuditSMSResent, callbackd.AuditSessionRemoved},
 		"ChangeIncident": {callbackd.AuditIncidentAcknowledged, callbackd.AuditIncidentMuted},
-		"CreateErase":    {callbackd.AuditErasureStarted}, "StepErase": {callbackd.AuditErasureEnded},
+		"CreateErase":    {callbackd.AuditErasureStarted}, "CreateErases": {callbackd.AuditErasureStarted}, "StepErase": {callbackd.AuditErasureEnded},
 		"CreateToken": {callbackd.AuditTokenCreated}, "RevokeToken": {callbackd.AuditTokenRevoked},
 		"NoteOptions": {callbackd.AuditOptionsChanged}, "NoteLogLevel": {callbackd.AuditLogLevelChanged},
 		"CreateLogin": {callbackd.AuditLinkCreated, callbackd.AuditLinkUsed, callbackd.AuditSignedIn}, "TakeLogin": {callbackd.AuditSignedOut},

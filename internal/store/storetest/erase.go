@@ -22,6 +22,7 @@ var eraseTests = map[string]func(*suite){
 	"ErasedWhileOutcomesAreRecorded":    (*suite).eraseInARace,
 	"ErasedIdempotencyKeysStay":         (*suite).eraseKeys,
 	"WhatIsAcceptedLaterIsNotErased":    (*suite).eraseUpToItsStart,
+	"ErasuresOverAllKeys":               (*suite).eraseGroup,
 	"ErasuresAreLimitedAndOfTheirKey":   (*suite).erasesListed,
 	"ErasuresGoOnAfterARestart":         (*suite).eraseAfterRestart,
 	"ErasedTwice":                       (*suite).eraseTwice,
@@ -385,6 +386,55 @@ func (s *suite) erasesListed() {
 	page, err = s.ListErases(s.ctx(), store.EraseQuery{Key: other.ID, Limit: 2})
 	s.must(err)
 	s.equal("those of another key", len(page.Erases), 0)
+}
+
+// eraseGroup erases in two API keys with one order. Its receipt has the sums and the hash of
+// each key's receipt, and stays the same; no part of it is started when one key refuses.
+func (s *suite) eraseGroup() {
+	other := s.newKey("k2")
+	for _, k := range []callbackd.Key{s.key, other} {
+		s.publish(k, ev1, "of a person", "of another")
+	}
+	order := callbackd.Erase{By: callbackd.EraseSession, CreatedAt: s.at}
+	keys := []callbackd.KeyID{s.key.ID, other.ID}
+	g, err := s.CreateErases(s.ctx(), order, keys, "of a person")
+	s.must(err)
+	s.equal("the keys", []callbackd.KeyID{g.Erases[0].Key, g.Erases[1].Key}, keys)
+	s.stepped(g.Erases[0].ID)
+	now, err := s.EraseGroup(s.ctx(), g.ID)
+	s.must(err)
+	receipt, err := now.Receipt()
+	s.must(err)
+	s.equal("while one runs", []any{now.Keys, now.Running(), now.EndedAt(), receipt}, []any{2, true, time.Time{}, []byte(nil)})
+	s.stepped(g.Erases[1].ID)
+	s.reopen()
+	now, err = s.EraseGroup(s.ctx(), g.ID)
+	s.must(err)
+	s.equal("the sums", now.Counts(), callbackd.EraseCounts{Sessions: 2, Events: 2})
+	receipt, err = now.Receipt()
+	s.must(err)
+	var members map[string]any
+	s.must(json.Unmarshal(receipt, &members))
+	canonical, err := json.Marshal(members)
+	s.must(err)
+	s.equal("the receipt is canonical", string(receipt), string(canonical))
+	for i, k := range []string{"k1", "k2"} {
+		e := &now.Erases[i]
+		s.equal("what it says of "+k, members["erases"].([]any)[i], any(map[string]any{"api_key": k, "id": e.ID.String(), "receipt_sha256": callbackd.ReceiptHash(e.Receipt)}))
+	}
+	now.Keys++
+	receipt, err = now.Receipt()
+	s.equal("the receipt when one is no longer stored", []any{receipt, err}, []any{[]byte(nil), nil})
+
+	for range callbackd.MaxErases {
+		s.must(second(s.CreateErase(s.ctx(), callbackd.Erase{Key: other.ID, By: callbackd.EraseSession, CreatedAt: s.at}, "S")))
+	}
+	s.kind(second(s.CreateErases(s.ctx(), order, keys, "of a person")), callbackd.KindLimited)
+	page, err := s.ListErases(s.ctx(), store.EraseQuery{Key: s.key.ID, Limit: 10})
+	s.must(err)
+	s.equal("the erasures of the key that did not refuse", len(page.Erases), 1)
+	s.kind(second(s.EraseGroup(s.ctx(), 0)), callbackd.KindNotFound)
+	s.kind(second(s.EraseGroup(s.ctx(), 1)), callbackd.KindNotFound)
 }
 
 func (s *suite) eraseAfterRestart() {

@@ -54,7 +54,7 @@ var Tables = []Table{
 	{"audit", []string{"key_no", "n", "at", "action", "actor_kind", "actor_name", "actor_address", "subject", "target", "old_state", "new_state", "hash"}, 2},
 	{"server_options", []string{"server", "at", "options"}, 1},
 	{"incidents", []string{"id", "key_no", "topic", "name", "kind", "callback_no", "opened_at", "gone_at", "closed_at", "count", "flaps", "facts", "acked_at", "acked_by", "muted_until", "stage", "told_key", "told_operator", "told_mail", "mail_failed", "mail_at"}, 1},
-	{"erases", []string{"id", "key_no", "selected_by", "subject", "dry_run", "created_at", "ended_at", "up_to", "phase", "progress", "salt", "match", "receipt"}, 1},
+	{"erases", []string{"id", "key_no", "selected_by", "subject", "dry_run", "created_at", "ended_at", "up_to", "phase", "progress", "salt", "match", "receipt", "group_id", "group_size"}, 1},
 	{"erase_sessions", []string{"erase_id", "session"}, 2},
 	// The keys come last: without them nobody can use an incomplete copy.
 	{"keys", []string{"no", "account", "api_key", "secret", "name", "live", "created_at", "revoked_at", "time_frame", "old_secret", "old_until", "capture_url", "expires_at", "limits", "callback_policy", "retention", "retention_events"}, 1},

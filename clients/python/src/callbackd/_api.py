@@ -1344,6 +1344,7 @@ class NewErase(t.TypedDict):
 class Erase(t.TypedDict):
     # The API key that it belongs to; only in answers of /v1/admin.
     api_key: t.NotRequired[str]
+    group: t.NotRequired[EraseGroupID]
     id: EraseID
     by: t.Literal["session_key", "vin", "phone", "reference"]
     # The session key, or a keyed hash of the value that was looked for. Equal values of a key have equal hashes while the primary sealing key is the same.
@@ -1358,6 +1359,28 @@ class Erase(t.TypedDict):
     receipt: dict[str, t.Any] | None
     # SHA-256 of the bytes of receipt, in hexadecimal digits; empty before the end.
     receipt_sha256: str
+
+
+
+class EraseGroup(t.TypedDict):
+    """An erasure over all API keys."""
+
+    id: EraseGroupID
+    by: t.Literal["session_key", "vin", "phone", "reference"]
+    dry_run: bool
+    # done when the erasure of the last API key has ended.
+    state: t.Literal["running", "done"]
+    created_at: str
+    ended_at: str | None
+    # In how many API keys it was started.
+    keys: int
+    counts: EraseCounts
+    # Canonical JSON with the sums, and the hash of each key's receipt. Null before the end, and when an erasure of the group is no longer stored.
+    receipt: dict[str, t.Any] | None
+    # SHA-256 of the bytes of receipt, in hexadecimal digits; empty without one.
+    receipt_sha256: str
+    # The erasure of each API key.
+    data: list[Erase]
 
 
 
@@ -1907,6 +1930,8 @@ ReplayID: t.TypeAlias = str
 # A callback's ID, as a text or a number, or its name, together with an event.
 CallbackRef: t.TypeAlias = str
 EraseID: t.TypeAlias = str
+# The erasure over all API keys that an erasure belongs to; only in answers of /v1/admin, and left out of an erasure of one key.
+EraseGroupID: t.TypeAlias = str
 AuditAction: t.TypeAlias = t.Literal["key.created", "key.changed", "key.rotated", "key.revoked", "callback.created", "callback.replaced", "callback.deleted", "callback.paused", "callback.resumed", "callback.secret_rotated", "callback.auth_rotated", "replay.started", "replay.paused", "replay.resumed", "replay.canceled", "deliveries.canceled", "delivery.resent", "erasure.started", "erasure.ended", "incident.acknowledged", "incident.muted", "session.changed", "session.removed", "session.sms_resent", "token.created", "token.revoked", "console.link_created", "console.link_used", "console.signed_in", "console.signed_out", "server.options_changed", "server.log_level_changed"]
 # `api_key` is a signed call, `api_key_console` a person who signed in to the console with the key, `console_link` one who did so by a link of the operator, `receiver` the answer of a receiver, `callbackd` one of its rules.
 ActorKind: t.TypeAlias = t.Literal["api_key", "api_key_console", "console_link", "operator", "operator_token", "command_line", "receiver", "callbackd", "unknown"]
@@ -2273,13 +2298,17 @@ class Client(Transport):
         """List erasures, newest first. GET /v1/admin/erases"""
         return self._json("GET", "/v1/admin/erases", "operator", query={"key": key, "limit": limit, "cursor": cursor})
 
-    def create_erases(self, body: NewErase, *, idempotency_key: str | None = None) -> EraseList:
+    def create_erases(self, body: NewErase, *, idempotency_key: str | None = None) -> EraseGroup:
         """Erase what is stored of people in the sessions of all API keys that have a value. POST /v1/admin/erases"""
         return self._json("POST", "/v1/admin/erases", "operator", body=body, idempotency_key=idempotency_key)
 
     def get_any_erase(self, id: str) -> Erase:
         """Read an erasure, and its receipt when it has ended. GET /v1/admin/erases/{id}"""
         return self._json("GET", f"/v1/admin/erases/{escape(id)}", "operator")
+
+    def get_erase_group(self, id: str) -> EraseGroup:
+        """Read an erasure over all API keys, and its receipt when it has ended. GET /v1/admin/erase-groups/{id}"""
+        return self._json("GET", f"/v1/admin/erase-groups/{escape(id)}", "operator")
 
     def list_all_incidents(self, *, key: str | None = None, state: t.Literal["open"] | None = None, limit: int | None = None, cursor: IncidentID | None = None) -> IncidentList:
         """List incidents of all API keys and of the server, newest first. GET /v1/admin/incidents"""

@@ -1,0 +1,89 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"callbackd/client"
+	"callbackd/internal/clock"
+	"callbackd/wire"
+)
+
+type eraseAllCmd struct {
+	profileFlag
+	Server string `default:"http://127.0.0.1:8080" aliases:"url" env:"CALLBACKD_URL" profile:"server" help:"URL of the server."`
+	Token  string `required:"" env:"CALLBACKD_ADMIN_TOKEN" secret:"" placeholder:"TOKEN" help:"Operator token that may change things: callbackd tokens create --role full. Also from a file: CALLBACKD_ADMIN_TOKEN_FILE."`
+	eraseFlags
+	ID   string `arg:"" optional:"" help:"ID of an erasure over all API keys, such as erg_1jzv8q00m0000: show it, and start none."`
+	JSON bool   `help:"Print JSON instead of text."`
+}
+
+// Run starts an erasure in all API keys, or shows one that was started.
+func (c *eraseAllCmd) Run(e *env) error {
+	admin, err := operatorClient(c.Server, c.Token)
+	if err != nil {
+		return err
+	}
+	var g wire.EraseGroup
+	if c.ID == "" {
+		g, err = admin.StartErases(e.ctx, c.order())
+	} else if c.order() != (wire.NewErase{}) {
+		err = settingf("erase all shows %s, or starts another erasure, not both: leave out the ID, or the other options", c.ID)
+	} else {
+		g, err = admin.EraseGroup(e.ctx, c.ID)
+	}
+	if err != nil {
+		return err
+	}
+	if err := c.print(e.stdout, g); err != nil || !c.Follow {
+		return err
+	}
+	return c.follow(e, admin, g)
+}
+
+// follow prints a line after each change until the erasure has ended in all API keys.
+func (c *eraseAllCmd) follow(e *env, admin *client.Admin, g wire.EraseGroup) error {
+	for g.State == "running" {
+		if !clock.Sleep(e.ctx, 200*time.Millisecond) {
+			return nil // the erasure itself continues
+		}
+		now, err := admin.EraseGroup(e.ctx, g.ID)
+		if err != nil {
+			return err
+		}
+		changed := now.Counts != g.Counts || now.State != g.State
+		g = now
+		if !changed {
+			continue
+		}
+		if err := c.print(e.stdout, g); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// print prints the sums, and at the end what was erased in each API key and the receipt.
+func (c *eraseAllCmd) print(w io.Writer, g wire.EraseGroup) error {
+	if c.JSON {
+		return json.NewEncoder(w).Encode(g)
+	}
+	_, err := fmt.Fprintf(w, "%s; API keys: %d\n", eraseLine(g.ID, g.State, g.DryRun, g.Counts), g.Keys)
+	if g.State == "running" || err != nil {
+		return err
+	}
+	for i := range g.Data {
+		r := &g.Data[i]
+		if _, err := fmt.Fprintf(w, "  %s  %s\n", r.APIKey, eraseLine(r.ID, r.State, r.DryRun, r.Counts)); err != nil {
+			return err
+		}
+	}
+	if len(g.Receipt) == 0 || string(g.Receipt) == "null" {
+		_, err = fmt.Fprintf(w, "no receipt: %d of the erasures are no longer stored\n", g.Keys-len(g.Data))
+		return err
+	}
+	_, err = fmt.Fprintf(w, "receipt %s\nSHA-256 %s\n", g.Receipt, g.ReceiptSHA256)
+	return err
+}

@@ -1,0 +1,4 @@
+-- The erasure over all API keys that an erasure belongs to, and in how many keys that was
+-- started; 0 for an erasure of one key.
+ALTER TABLE erases ADD COLUMN group_id bigint NOT NULL DEFAULT 0, ADD COLUMN group_size bigint NOT NULL DEFAULT 0;
+CREATE INDEX erases_by_group ON erases (group_id, id) WHERE group_id <> 0;
