@@ -50,7 +50,7 @@ func TestAKeyIsToldOfACertificateThatEnds(t *testing.T) {
 	var shown atomic.Pointer[tls.Certificate]
 	shown.Store(ending)
 	receiver := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) }))
-	// A client that connects to an address names no server, and GetCertificate is not asked then.
+	// A client that connects to an address names no server. So the whole configuration is chosen.
 	receiver.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 		return &tls.Config{Certificates: []tls.Certificate{*shown.Load()}}, nil
 	}}
