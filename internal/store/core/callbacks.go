@@ -182,12 +182,15 @@ func (s *Store) allCallbacks(tx Tx, scan func(Row) (*callbackd.Callback, error))
 		return nil, err
 	}
 	all, err := scanCallbacks(tx, scan, "c.no > 0 ORDER BY c.no")
+	if err != nil {
+		return nil, err
+	}
 	for i, cb := range all {
-		if k := revoked[cb.Key]; k != nil && err == nil {
+		if k := revoked[cb.Key]; k != nil {
 			all[i] = cb.OfKey(k)
 		}
 	}
-	return all, err
+	return all, nil
 }
 
 // find reads the callback in force for a key, event and name. One that is for a session has

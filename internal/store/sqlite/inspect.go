@@ -81,22 +81,25 @@ func Inspect(o Options) (*Store, error) {
 	s.dir.readOnly = callbackd.Errorf(callbackd.KindConflict, "the store was opened for reading only")
 	s.dir.secondary = true
 	close(s.queues.writerDone)
-	if err := s.inspect(o); err != nil {
+	types, err := s.inspect(o)
+	if err != nil {
 		return nil, errors.Join(err, s.release())
 	}
 	s.Store = core.New(seam{s}, &dialect, s.sealer)
+	s.EventTypes.Set(types)
 	return s, nil
 }
 
-func (s *Store) inspect(o Options) error {
+// inspect opens what Inspect needs, and returns the types of a platform's events.
+func (s *Store) inspect(o Options) (types map[int64]callbackd.EventType, err error) {
 	open, err := s.reading(o.Dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for range maxReaders {
 		r, err := open("query_only=ON", "cache_size=-8192")
 		if err != nil {
-			return err
+			return nil, err
 		}
 		s.readers.free <- r
 		s.readers.open++
@@ -105,19 +108,22 @@ func (s *Store) inspect(o Options) error {
 	defer func() { s.readers.free <- r }()
 	have, err := identify(r, o.Dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if have < int64(len(steps)) {
-		return callbackd.Errorf(callbackd.KindSetting, "the database in %s was written by an older callbackd (schema %d, this one needs %d), and a command that only reads does not upgrade it: run the command of that version, or start a server of this one first", o.Dir, have, len(steps))
+		return nil, callbackd.Errorf(callbackd.KindSetting, "the database in %s was written by an older callbackd (schema %d, this one needs %d), and a command that only reads does not upgrade it: run the command of that version, or start a server of this one first", o.Dir, have, len(steps))
 	}
 	var secrets bool
 	if err := r.query("SELECT EXISTS (SELECT 1 FROM keys)", func(st *sqlite3.Stmt) error { secrets = st.ColumnBool(0); return nil }); err != nil {
-		return err
+		return nil, err
+	}
+	if types, err = core.ReadEventTypes(r); err != nil {
+		return nil, err
 	}
 	file := cmp.Or(o.KeysetFile, filepath.Join(o.Dir, KeysetFile))
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) && !secrets {
-		return nil // there is nothing to open
+		return types, nil // there is nothing to open
 	}
 	s.sealer, err = seal.Open(file, false) // a key that it lacks is what fsck reports
-	return err
+	return types, err
 }
