@@ -14,7 +14,7 @@ func TestCompletion(t *testing.T) {
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
 	folder, err := profile.UserFolder()
 	if err != nil {
-		t.Skipf("this system has another folder: %v", err)
+		t.Fatalf("no folder for profiles: %v", err)
 	}
 	if err := folder.Write("staging", profile.Profile{Server: "s", Account: "a", APIKey: "k", APISecret: "s"}); err != nil {
 		t.Fatal(err)
