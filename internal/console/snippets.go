@@ -132,6 +132,20 @@ function verify(string $body): bool
     return false;
 }
 `},
+	{"ruby", "Ruby", `
+require "openssl"
+
+SECRET = "<<secret>>"
+
+# headers: what [] returns nil or a text for, by a name in lower case; body: the raw body.
+def verify(headers, body)
+  id, sent, signatures = %w[webhook-id webhook-timestamp webhook-signature].map { |name| headers[name].to_s.b }
+  return false unless sent.match?(/\A\d{1,12}\z/) && (Time.now.to_i - sent.to_i).abs <= 300
+  key = SECRET.delete_prefix("whsec_").unpack1("m0")
+  want = "v1," + [OpenSSL::HMAC.digest("SHA256", key, "#{id}.#{sent}.".b + body.b)].pack("m0")
+  signatures.split(" ").any? { |got| OpenSSL.secure_compare(got, want) }
+end
+`},
 	{"csharp", "C#", `
 using System;
 using System.Linq;

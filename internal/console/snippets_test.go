@@ -86,6 +86,12 @@ foreach (file('cases', FILE_IGNORE_NEW_LINES) as $line) {
     echo var_export(verify(base64_decode($body)), true), "\n";
 }
 `, [][]string{{"php", "main.php"}}},
+	"ruby": {"webhook.rb", "main.rb", `require_relative "webhook"
+File.foreach("cases", chomp: true) do |line|
+  id, sent, signatures, body = line.split("\t", -1)
+  puts verify({ "webhook-id" => id, "webhook-timestamp" => sent, "webhook-signature" => signatures }, body.unpack1("m0"))
+end
+`, [][]string{{"ruby", "main.rb"}}},
 	"csharp": {"Webhook.cs", "Main.cs", `using System;
 static class Calls
 {
