@@ -234,6 +234,9 @@ func (e *Engine) freeSlot(a *attempt, sent bool) (mayRecord bool) {
 	}
 	e.returnSlot(q, &a.slot)
 	now := e.now()
+	if sent && a.outcome.Attempt.Status != 0 {
+		q.answeredAt = now
+	}
 	e.wakeSlotWaiters()
 	if a.slot.origin != nil {
 		e.attemptEndedAt(a.slot.origin, now)

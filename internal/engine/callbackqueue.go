@@ -19,8 +19,9 @@ type callbackQueue struct {
 	trial   trial
 	order   member
 
-	flight  flight // of its attempts
-	replays int    // exchanges with the receiver for replays
+	flight     flight    // of its attempts
+	replays    int       // exchanges with the receiver for replays
+	answeredAt time.Time // when the receiver answered last, with any status
 	// testSends are the events of test-sends until their outcome is recorded.
 	testSends []callbackd.EventID
 

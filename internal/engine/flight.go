@@ -1,6 +1,10 @@
 package engine
 
-import "callbackd"
+import (
+	"time"
+
+	"callbackd"
+)
 
 // flight counts attempts that are under way: of the engine, of the receivers that may
 // hang, or of one callback.
@@ -62,16 +66,21 @@ func (e *Engine) addBytes(q *callbackQueue, s *slot, n int64) {
 	}
 }
 
-// share returns how much of a total is left for one callback. 1/8 is reserved for
-// callbacks that use nothing of it, so that receivers that hang leave something for
-// the others. Callbacks that may hang share 1/2, or 3/4 for their first attempt, so
-// that the rest is for receivers known to answer. used, own and mayHang are what all
-// attempts, those of the callback and those that may hang use of it.
-func (q *callbackQueue) share(total, used, own, mayHang int64) int64 {
+// share returns how much of a total is left for one callback at now. 1/8 is reserved for
+// callbacks that use nothing of it and for those whose receiver answers, so that receivers
+// that hang leave something for the others, also while nothing shows yet that they hang.
+// Callbacks that may hang share 1/2, or 3/4 for their first attempt, so that the rest is for
+// receivers known to answer. used, own and mayHang are what all attempts, those of the
+// callback and those that may hang use of it.
+func (q *callbackQueue) share(total, used, own, mayHang int64, now time.Time) int64 {
 	left := total - used
 	mayHangShare := total * 3 / 4
 	if own > 0 {
-		left -= total / 8
+		// What one that answers takes of the reserve gets smaller with the rest of it, so
+		// that several divide it.
+		if !q.answers(now) || own >= left/4 {
+			left -= total / 8
+		}
 		mayHangShare = total / 2
 	}
 	if q.mayHang() {
@@ -80,6 +89,12 @@ func (q *callbackQueue) share(total, used, own, mayHang int64) int64 {
 	return left
 }
 
+// answersFor is how long after an answer a receiver counts as one that answers.
+const answersFor = time.Second
+
+// answers reports whether the receiver answers at now, by what it did last.
+func (q *callbackQueue) answers(now time.Time) bool { return now.Sub(q.answeredAt) < answersFor }
+
 // isFull reports whether no attempt of any callback may start. Outcomes that wait to
 // be recorded count too: a store that falls behind slows the starts down.
 func (e *Engine) isFull() bool {
@@ -87,19 +102,19 @@ func (e *Engine) isFull() bool {
 }
 
 // hasSlot reports whether the callback may start one more attempt.
-func (e *Engine) hasSlot(q *callbackQueue) bool {
-	return q.share(int64(e.options.MaxInFlight), int64(e.flight.attempts), int64(q.flight.attempts), int64(e.mayHang.attempts)) > 0
+func (e *Engine) hasSlot(q *callbackQueue, now time.Time) bool {
+	return q.share(int64(e.options.MaxInFlight), int64(e.flight.attempts), int64(q.flight.attempts), int64(e.mayHang.attempts), now) > 0
 }
 
 // hasBytes reports whether the body that the callback would send next of a class
 // fits into the bytes in flight. One body is always let through, however large.
-func (e *Engine) hasBytes(q *callbackQueue, class int) bool {
+func (e *Engine) hasBytes(q *callbackQueue, class int, now time.Time) bool {
 	l, ok := q.ready[class].peek()
 	if !ok || e.flight.bytes == 0 {
 		return true
 	}
 	d := l.next(class)
-	return d == nil || q.bytesOf(d) <= q.share(e.options.FlightBudget, e.flight.bytes, q.flight.bytes, e.mayHang.bytes)
+	return d == nil || q.bytesOf(d) <= q.share(e.options.FlightBudget, e.flight.bytes, q.flight.bytes, e.mayHang.bytes, now)
 }
 
 // bytesOf estimates the bytes of the body that an attempt of d has in flight.

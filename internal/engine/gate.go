@@ -21,7 +21,7 @@ func (e *Engine) gate(q *callbackQueue, class int, now time.Time) callbackd.Gate
 	}
 	g.Limit = q.health.Limit(q.setting.cb.Policy, now)
 	g.RateUntil = q.setting.nextToken(now)
-	g.Full = e.isFull() || !e.hasSlot(q) || !e.hasBytes(q, class)
+	g.Full = e.isFull() || !e.hasSlot(q, now) || !e.hasBytes(q, class, now)
 	if q.health.Open(now) {
 		g.OpenUntil = q.health.OpenUntil
 	}

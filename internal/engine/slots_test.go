@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -58,6 +59,59 @@ func TestHangingReceiversLeaveSlotsForHealthyOnes(t *testing.T) {
 		}
 		r.set(ok)
 		pass(200 * time.Hour)
+	})
+}
+
+// A receiver that answers gets several attempts at a time while others, which answered before
+// and now hang, have taken all that they may: with one attempt at a time, its deliveries would
+// wait for each other.
+func TestAReceiverThatAnswersHasMoreThanOneSlotBesideHangingOnes(t *testing.T) {
+	t.Parallel()
+	const slots = 128
+	bubble(t, engine.Options{MaxInFlight: slots}, func(r *rig) {
+		good := r.callback(callbackd.Complete, callbackd.Policy{})
+		for range 30 {
+			r.callback(ev1, callbackd.Policy{})
+			pass(time.Millisecond) // because the names of callbacks are made from the time
+		}
+		r.publish(callbackd.Complete, "G")
+		r.publish(ev1, "S")
+		pass(time.Minute) // all have answered
+		underWay, most := 0, 0
+		var mu sync.Mutex
+		r.set(func(c call) callbackd.Result {
+			if c.cb != good {
+				time.Sleep(time.Hour)
+				return callbackd.Result{Fault: callbackd.FaultTimeout}
+			}
+			mu.Lock()
+			underWay++
+			most = max(most, underWay)
+			mu.Unlock()
+			time.Sleep(100 * time.Millisecond)
+			mu.Lock()
+			underWay--
+			mu.Unlock()
+			return status(200)
+		})
+		for i := range 20 {
+			r.publish(ev1, fmt.Sprint("S", i))
+		}
+		pass(time.Second)
+		r.publish(callbackd.Complete, "G") // shows that it answers
+		pass(200 * time.Millisecond)
+		for i := range 8 {
+			r.publish(callbackd.Complete, fmt.Sprint("G", i))
+		}
+		pass(time.Second)
+		mu.Lock()
+		defer mu.Unlock()
+		if most < 2 || most > slots/8 {
+			r.Errorf("at most %d attempts at a time at the receiver that answers, want 2 to %d", most, slots/8)
+		}
+		if n := r.sentOf(good, "G7", 1); n != 1 {
+			r.Errorf("the last of 8 deliveries was sent %d times within a second, want once", n)
+		}
 	})
 }
 

@@ -52,6 +52,9 @@ type Driver interface {
 	// deliveries or the indexes of events calls it first, and never from
 	// inside a transaction. PostgreSQL buffers nothing.
 	Flush(ctx context.Context) error
+	// FlushOfEnded is Flush for a command that is run every few seconds and reads only
+	// pending deliveries of callbacks that were deleted or whose key was revoked.
+	FlushOfEnded(ctx context.Context) error
 	// Horizon returns the newest event of a key, or of all keys, that readers may see, and
 	// promises that no event with a lower id is committed later. after is the cursor of
 	// the reader: when an earlier promise reaches beyond it, that is enough for all keys.

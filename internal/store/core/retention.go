@@ -201,7 +201,7 @@ const maxEnded = 100
 
 // FinalizeCanceled is part of [store.Upkeep].
 func (s *Store) FinalizeCanceled(ctx context.Context, at time.Time, limit int) (total int, err error) {
-	if err := s.db.Flush(ctx); err != nil {
+	if err := s.db.FlushOfEnded(ctx); err != nil {
 		return 0, err
 	}
 	var ended []endedCallback

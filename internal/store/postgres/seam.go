@@ -130,6 +130,9 @@ func (d seam) Enqueue(tx core.Tx, ds []callbackd.Delivery) (added []callbackd.De
 // Flush is part of [core.Driver].
 func (d seam) Flush(context.Context) error { return nil }
 
+// FlushOfEnded is part of [core.Driver].
+func (d seam) FlushOfEnded(context.Context) error { return nil }
+
 // removeSequences deletes the sequence of a session with the last of its events.
 // A session that has a newer event by now keeps it, and so does one that has a callback of
 // its own.

@@ -21,6 +21,7 @@ import (
 const (
 	flushAt    = 16384 // events in the buffer at which the oldest are flushed
 	flushBatch = 256   // events that are flushed at once, because a commit waits for them
+	flushRows  = 512   // deliveries that get a row in the same flush
 )
 
 // eventBuffer holds the headers of the events that were not flushed. Only
@@ -153,13 +154,32 @@ func (b *eventBuffer) len() int {
 	return len(b.events)
 }
 
-// flush writes the rows of the n oldest events of the buffer. The buffer changes
-// when they are durable.
-func (t *tx) flush(n int) error {
-	evs := t.s.buffer.events[t.flushed : t.flushed+n]
+// last returns the newest event of the buffer; 0: there is none.
+func (b *eventBuffer) last() callbackd.EventID {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	if len(b.events) == 0 {
+		return 0
+	}
+	return b.events[len(b.events)-1].ID
+}
+
+// hasUpTo reports whether an event that is not newer than id is in the buffer.
+func (b *eventBuffer) hasUpTo(id callbackd.EventID) bool {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return len(b.events) > 0 && b.events[0].ID <= id
+}
+
+// flush writes the rows of the oldest events of the buffer: of as many as most says, or of
+// fewer, but at least least, when their deliveries are more than flushRows. The buffer
+// changes when they are durable.
+func (t *tx) flush(least, most int) error {
+	n := t.eventsToFlush(least, most)
 	if n == 0 {
 		return nil
 	}
+	evs := t.s.buffer.events[t.flushed : t.flushed+n]
 	from, to := int64(t.s.buffer.flushedUpTo), int64(evs[n-1].ID)
 	if t.flushed > 0 {
 		from = int64(t.s.buffer.events[t.flushed-1].ID)
@@ -183,6 +203,28 @@ func (t *tx) flush(n int) error {
 	}
 	t.flushed += n
 	return t.query("UPDATE meta SET mark = ?", nil, to)
+}
+
+// eventsToFlush returns how many events a flush takes.
+func (t *tx) eventsToFlush(least, most int) int {
+	rows := 0
+	for n, ev := range t.s.buffer.events[t.flushed : t.flushed+most] {
+		if n >= least && rows >= flushRows {
+			return n
+		}
+		for _, cb := range ev.Targets {
+			if t.isUnflushed(callbackd.DeliveryID{Event: ev.ID, Callback: cb}) {
+				rows++
+			}
+		}
+	}
+	return most
+}
+
+// flushAll writes the rows of all events of the buffer.
+func (t *tx) flushAll() error {
+	n := len(t.s.buffer.events) - t.flushed
+	return t.flush(n, n)
 }
 
 // isUnflushed reports whether a delivery has no row, as this group sees it.

@@ -87,8 +87,8 @@ func (d seam) Flush(ctx context.Context) error {
 	if d.s.dir.secondary {
 		return nil
 	}
-	for n := d.s.buffer.len(); n > 0; n -= flushBatch {
-		flush := func(t *tx) error { return t.flush(min(flushBatch, len(d.s.buffer.events)-t.flushed)) }
+	for last := d.s.buffer.last(); d.s.buffer.hasUpTo(last); {
+		flush := func(t *tx) error { return t.flush(1, min(flushBatch, len(d.s.buffer.events)-t.flushed)) }
 		if err := d.s.do(ctx, &job{run: flush, deferred: true, done: make(chan struct{})}); err != nil {
 			return err
 		}
@@ -111,7 +111,7 @@ func (d seam) ReadFlushed(ctx context.Context, f func(core.Tx) error) error {
 		return err
 	}
 	err = d.s.write(store.WithOnce(ctx, nil), func(t *tx) error {
-		if err := t.flush(len(d.s.buffer.events) - t.flushed); err != nil {
+		if err := t.flushAll(); err != nil {
 			return err
 		}
 		if err := f(t); err != nil {
@@ -245,6 +245,13 @@ func (k *keyAge) noteVersion(writer *db, at time.Time) error {
 	defer k.mu.Unlock()
 	k.version, k.checkedAt = version, at
 	return nil
+}
+
+// currentVersion returns what noteVersion noted last.
+func (k *keyAge) currentVersion() int64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.version
 }
 
 // newTargetsCache returns an empty cache of callbacks in force. The one callback that most

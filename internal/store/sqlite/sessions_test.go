@@ -65,7 +65,7 @@ func partlyFlushed(t *testing.T) (s *Store, key callbackd.KeyID, publish func(fl
 		if _, err := s.Accept(t.Context(), b); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.write(t.Context(), func(t *tx) error { return t.flush(flush) }); err != nil {
+		if err := s.write(t.Context(), func(t *tx) error { return t.flush(flush, flush) }); err != nil {
 			t.Fatal(err)
 		}
 		return n

@@ -49,8 +49,8 @@ func OpenSource(o Options) (*Source, error) {
 // writing until the source is closed.
 func (src *Source) flush() error {
 	s := src.s
-	if n := len(s.buffer.events); n > 0 {
-		flush := &job{run: func(t *tx) error { return t.flush(n) }, done: make(chan struct{})}
+	if len(s.buffer.events) > 0 {
+		flush := &job{run: (*tx).flushAll, done: make(chan struct{})}
 		s.commit(s.newTx(), &[]*job{flush})
 		if flush.err != nil {
 			return flush.err

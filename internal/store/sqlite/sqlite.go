@@ -80,6 +80,7 @@ type Store struct {
 	buffer   *eventBuffer
 	w        writerState
 	keys     keyAge
+	ended    endedBuffered
 }
 
 // directory is what is known of the data directory. It is set while the store is opened

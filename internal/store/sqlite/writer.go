@@ -182,7 +182,7 @@ func (s *Store) flushAll(t *tx) {
 	if s.dir.secondary || len(s.buffer.events) == 0 {
 		return
 	}
-	s.commit(t, &[]*job{{run: func(t *tx) error { return t.flush(len(s.buffer.events)) }, done: make(chan struct{})}})
+	s.commit(t, &[]*job{{run: (*tx).flushAll, done: make(chan struct{})}})
 }
 
 // commit runs the group, and the commands that join it meanwhile, in one
@@ -247,7 +247,8 @@ func (s *Store) flushOldest(t *tx, deferred bool) error {
 	if buffered <= limit {
 		return nil
 	}
-	return t.flush(min(max(flushBatch, buffered-limit), buffered))
+	over := buffered - limit
+	return t.flush(max(1, over-flushBatch), min(max(flushBatch, over), buffered))
 }
 
 // end commits the transaction. With deferred the commit is not synced.
@@ -327,6 +328,9 @@ func (s *Store) publish(t *tx, n int, wrote bool) {
 	}
 	t.publishSessions()
 	s.buffer.committed(t)
+	if t.settings {
+		s.ended.own.Add(1)
+	}
 	for _, f := range t.after {
 		f()
 	}
