@@ -259,6 +259,7 @@ func TestADeferredDeliveryTakesItsTurnWhileNothingIsSent(t *testing.T) {
 		pass(time.Minute)
 		r.pause(cb, callbackd.PausedByUser)
 		r.e.CallbackChanged(cb)
+		pass(time.Second) // the engine has read that it is paused
 		r.publish(ev1, "S")
 		pass(2 * time.Hour)
 		r.publish(ev1, "S")
