@@ -84,7 +84,7 @@ func NewTransport(o Options) *Transport {
 	if roots == nil {
 		roots, _ = x509.SystemCertPool() // an error is none either
 	}
-	return &Transport{dialer: dialer{o: o}, tls: &tls.Config{RootCAs: o.Roots, MinVersion: tls.VersionTLS12},
+	return &Transport{dialer: dialer{o: o}, tls: &tls.Config{RootCAs: o.Roots, MinVersion: tls.VersionTLS12, VerifyConnection: strongKeys},
 		rootless: roots == nil || roots.Equal(x509.NewCertPool())}
 }
 

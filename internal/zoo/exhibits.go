@@ -25,15 +25,16 @@ const caughtPath = "/caught"
 
 // What good senders do.
 const (
-	limitHead   = "reads a limited number of bytes of status line and headers, with those of 1xx answers, and ends the attempt as failed"
-	limitBody   = "takes the 2xx, reads a limited part of the body, and closes the connection"
-	limitTime   = "has one deadline for the whole exchange, up to the last byte of the body, which no byte that arrives extends"
-	takeStatus  = "takes the 2xx: status and headers are complete, and only the rest of the body is missing or unreadable. It does not use the connection again"
-	noAnswer    = "ends the attempt as failed, and repeats it later with the same id, because the receiver may have read the request"
-	refuse      = "refuses the answer, which two programs could read differently, and does not use the connection again"
-	dontFollow  = "counts the redirect as a failure and does not follow it: the target can be an address of its own network, and the body is for the registered URL"
-	distrust    = "ends the handshake, and sends neither headers nor body"
-	takeNothing = "offers no HTTP/2, or ends the attempt in time, and bounds what it answers to such frames"
+	limitHead      = "reads a limited number of bytes of status line and headers, with those of 1xx answers, and ends the attempt as failed"
+	limitBody      = "takes the 2xx, reads a limited part of the body, and closes the connection"
+	limitTime      = "has one deadline for the whole exchange, up to the last byte of the body, which no byte that arrives extends"
+	takeStatus     = "takes the 2xx: status and headers are complete, and only the rest of the body is missing or unreadable. It does not use the connection again"
+	noAnswer       = "ends the attempt as failed, and repeats it later with the same id, because the receiver may have read the request"
+	refuse         = "refuses the answer, which two programs could read differently, and does not use the connection again"
+	dontFollow     = "counts the redirect as a failure and does not follow it: the target can be an address of its own network, and the body is for the registered URL"
+	limitHandshake = "reads a limited number of bytes of the handshake, sends nothing, and ends the attempt as failed"
+	distrust       = "ends the handshake, and sends neither headers nor body"
+	takeNothing    = "offers no HTTP/2, or ends the attempt in time, and bounds what it answers to such frames"
 )
 
 const (
@@ -136,23 +137,25 @@ func says(name, does, good string, fault callbackd.Fault, text string) Exhibit {
 // drip returns an exhibit that sends first, and then text again and again until the sender
 // has gone.
 func drip(name, does string, fault callbackd.Fault, first, text string) Exhibit {
-	return Exhibit{Name: name, Does: does, Good: limitTime, Fault: fault, Serve: func(c net.Conn) {
-		io.WriteString(c, first)
-		gone := make(chan struct{})
-		go func() { io.Copy(io.Discard, c); close(gone) }()
-		tick := time.NewTicker(dripEvery)
-		defer tick.Stop()
-		for {
-			select {
-			case <-gone:
-				return
-			case <-tick.C:
-				if _, err := io.WriteString(c, text); err != nil {
-					c.Close()
-				}
+	return Exhibit{Name: name, Does: does, Good: limitTime, Fault: fault, Serve: func(c net.Conn) { dripInto(c, first, text) }}
+}
+
+func dripInto(c net.Conn, first, text string) {
+	io.WriteString(c, first)
+	gone := make(chan struct{})
+	go func() { io.Copy(io.Discard, c); close(gone) }()
+	tick := time.NewTicker(dripEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-gone:
+			return
+		case <-tick.C:
+			if _, err := io.WriteString(c, text); err != nil {
+				c.Close()
 			}
 		}
-	}}
+	}
 }
 
 // redirects returns an exhibit for each kind of redirect.

@@ -1,15 +1,9 @@
 package zoo
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
+	"bytes"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"io"
-	"math/big"
 	"net"
 	"time"
 
@@ -35,6 +29,18 @@ var ofPorts = []Exhibit{
 		}}},
 	{Name: "tls-silence", Does: "accepts the connection and never answers the TLS handshake", Good: limitTime, Fault: callbackd.FaultTimeout,
 		port: &port{"https", func(_ *Zoo, c net.Conn) bool { io.Copy(io.Discard, c); return false }}},
+	{Name: "tls-slow-handshake", Does: "sends its part of the TLS handshake a byte at a time, without end", Good: limitTime, Fault: callbackd.FaultTimeout,
+		port: &port{"https", func(_ *Zoo, c net.Conn) bool {
+			dripInto(c, "\x16\x03\x03\x40\x00\x02\x00\x3f\xfc", "\x03") // the beginning of a long ServerHello
+			return false
+		}}},
+	{Name: "tls-alert-flood", Does: "answers the TLS handshake with warnings without end", Good: limitHandshake, Fault: callbackd.FaultTLS,
+		port: &port{"https", func(_ *Zoo, c net.Conn) bool {
+			flood(c, bytes.Repeat([]byte("\x15\x03\x03\x00\x02\x01\x5a"), 1000)) // user_canceled
+			return false
+		}}},
+	{Name: "tls-long-chain", Does: "sends a thousand certificates of authorities with its own", Good: limitHandshake, Fault: callbackd.FaultTLS,
+		port: &port{"https", func(z *Zoo, c net.Conn) bool { return z.handshake(c, leaf{copies: 1000}, nil) }}},
 	{Name: "tls-garbage", Does: "answers the TLS handshake with what is no TLS", Good: distrust, Fault: callbackd.FaultTLS,
 		port: &port{"https", func(_ *Zoo, c net.Conn) bool {
 			io.WriteString(c, "220 mail.example ESMTP\r\n")
@@ -47,13 +53,22 @@ var ofPorts = []Exhibit{
 
 // ofTLS are exhibits whose TLS is bad. A sender that sends them its request is caught.
 var ofTLS = []Exhibit{
-	badTLS("tls-expired", "has a certificate that has expired", leaf{from: -48 * time.Hour, until: -24 * time.Hour}, nil),
-	badTLS("tls-not-yet-valid", "has a certificate that begins tomorrow", leaf{from: 24 * time.Hour, until: 48 * time.Hour}, nil),
-	badTLS("tls-wrong-host", "has the certificate of another host", leaf{host: "other.example"}, nil),
-	badTLS("tls-self-signed", "has a certificate that it signed itself", leaf{selfSigned: true}, nil),
-	badTLS("tls-unknown-authority", "has a certificate of an authority that nobody knows", leaf{stranger: true}, nil),
-	badTLS("tls-for-clients", "has a certificate that is for clients only", leaf{usage: x509.ExtKeyUsageClientAuth}, nil),
-	badTLS("tls-sha1", "has a certificate that is signed with SHA-1", leaf{sha1: true}, nil),
+	badTLS("tls-expired", "has a certificate that has expired", leaf{change: valid(-48*time.Hour, -24*time.Hour)}, nil),
+	badTLS("tls-not-yet-valid", "has a certificate that begins tomorrow", leaf{change: valid(24*time.Hour, 48*time.Hour)}, nil),
+	badTLS("tls-wrong-host", "has the certificate of another host", leaf{change: forOtherHost}, nil),
+	badTLS("tls-name-in-subject", "has a certificate that names its host in the subject only, and in no subjectAltName", leaf{change: namedInSubject}, nil),
+	badTLS("tls-self-signed", "has a certificate that it signed itself", leaf{signer: byItself}, nil),
+	badTLS("tls-unknown-authority", "has a certificate of an authority that nobody knows", leaf{signer: byStranger}, nil),
+	badTLS("tls-incomplete-chain", "does not send the certificate of the authority between its own and the one that is trusted", leaf{signer: byHidden}, nil),
+	badTLS("tls-signed-by-no-authority", "has a certificate that is signed with another host's certificate, which is for no authority", leaf{signer: byNoAuthority}, nil),
+	badTLS("tls-name-constraints", "has a certificate of an authority that may sign for another host only", leaf{signer: byAuthorityOfOthers}, nil),
+	badTLS("tls-unknown-extension", "has a certificate with a critical extension that nobody knows", leaf{change: withUnknownExtension}, nil),
+	badTLS("tls-for-clients", "has a certificate that is for clients only", leaf{change: forClients}, nil),
+	badTLS("tls-sha1", "has a certificate that is signed with SHA-1", leaf{change: signedWithSHA1}, nil),
+	badTLS("tls-weak-key", "has a certificate with an RSA key of 1024 bits", leaf{weak: true}, nil),
+	badTLS("tls-weak-cipher", "encrypts with RC4 only", leaf{}, func(c *tls.Config) {
+		c.MaxVersion, c.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_ECDHE_ECDSA_WITH_RC4_128_SHA}
+	}),
 	badTLS("tls-old-protocol", "speaks TLS 1.1 and older only", leaf{}, func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }),
 }
 
@@ -80,87 +95,4 @@ func (z *Zoo) handshake(c net.Conn, l leaf, change func(*tls.Config)) bool {
 	}
 	answer(tc, "200 OK", "text/plain", "delivered\n")
 	return true
-}
-
-// leaf says what is special about a certificate.
-type leaf struct {
-	from, until time.Duration // from now; zero for a day around it
-	host        string        // empty for the zoo's own
-	selfSigned  bool
-	stranger    bool // an authority that no sender knows signs it
-	sha1        bool
-	usage       x509.ExtKeyUsage // zero for servers
-}
-
-// authority issues the certificates of a zoo.
-type authority struct {
-	pem      []byte
-	host     string // that the zoo listens at, besides the loopback addresses
-	own      issuer
-	stranger issuer
-}
-
-// issuer is a certificate that signs others.
-type issuer struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newAuthority(host string) (*authority, error) {
-	a := &authority{host: host}
-	for _, to := range []*issuer{&a.own, &a.stranger} {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			return nil, err
-		}
-		template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "zoo of callbackd"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-			NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(30 * 24 * time.Hour)}
-		der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-		if err != nil {
-			return nil, err
-		}
-		to.key = key
-		if to.cert, err = x509.ParseCertificate(der); err != nil {
-			return nil, err
-		}
-	}
-	a.pem = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.own.cert.Raw})
-	return a, nil
-}
-
-// issue makes a certificate with its key.
-func (a *authority) issue(l leaf) (tls.Certificate, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	now := time.Now()
-	t := &x509.Certificate{SerialNumber: big.NewInt(now.UnixNano()), Subject: pkix.Name{CommonName: "exhibit"}, KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour)}
-	if l.until != 0 {
-		t.NotBefore, t.NotAfter = now.Add(l.from), now.Add(l.until)
-	}
-	if l.usage != 0 {
-		t.ExtKeyUsage = []x509.ExtKeyUsage{l.usage}
-	}
-	if l.host != "" {
-		t.DNSNames = []string{l.host}
-	} else {
-		t.DNSNames, t.IPAddresses = []string{"localhost"}, []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
-		if ip := net.ParseIP(a.host); ip != nil {
-			t.IPAddresses = append(t.IPAddresses, ip)
-		}
-	}
-	by := a.own
-	if l.stranger {
-		by = a.stranger
-	}
-	if l.selfSigned {
-		by = issuer{t, key}
-	}
-	if l.sha1 {
-		t.SignatureAlgorithm = x509.ECDSAWithSHA1
-	}
-	der, err := x509.CreateCertificate(rand.Reader, t, by.cert, &key.PublicKey, by.key)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
 }
