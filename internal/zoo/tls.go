@@ -31,7 +31,7 @@ var ofPorts = []Exhibit{
 		port: &port{"https", func(_ *Zoo, c net.Conn) bool { io.Copy(io.Discard, c); return false }}},
 	{Name: "tls-slow-handshake", Does: "sends its part of the TLS handshake a byte at a time, without end", Good: limitTime, Fault: callbackd.FaultTimeout,
 		port: &port{"https", func(_ *Zoo, c net.Conn) bool {
-			dripInto(c, "\x16\x03\x03\x40\x00\x02\x00\x3f\xfc", "\x03") // the beginning of a long ServerHello
+			dripInto(c, "\x16\x03\x03\x40\x00\x02\x00\x3f\xfc", "\x03") // the beginning of a message of 16 KB
 			return false
 		}}},
 	{Name: "tls-alert-flood", Does: "answers the TLS handshake with warnings without end", Good: limitHandshake, Fault: callbackd.FaultTLS,
