@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"callbackd/internal/store"
 	"callbackd/internal/store/postgres"
 	"callbackd/internal/store/seal"
 	"callbackd/internal/store/sqlite"
@@ -45,9 +46,17 @@ func Move(ctx context.Context, from string, to StoreConfig, report func(Moved)) 
 		return err
 	}
 	defer func() { err = errors.Join(err, dst.Close()) }()
+	tell, err := moveProgress(ctx, src, dst)
+	if err != nil {
+		return err
+	}
 	for i := range transfer.Tables {
 		t := &transfer.Tables[i]
-		if err := transfer.Copy(ctx, src, dst, t, func(rows int) { report(Moved{Table: t.Name, Rows: rows}) }); err != nil {
+		copied := func(rows int) {
+			report(Moved{Table: t.Name, Rows: rows})
+			tell(int64(rows))
+		}
+		if err := transfer.Copy(ctx, src, dst, t, copied); err != nil {
 			return err
 		}
 	}
@@ -58,6 +67,35 @@ func Move(ctx context.Context, from string, to StoreConfig, report func(Moved)) 
 			return err
 		}
 		report(Moved{Table: t.Name, Sum: &sum})
+		tell(sum.Rows)
 	}
 	return dst.Finish(ctx)
+}
+
+// moveProgress returns what is told how many rows were copied or compared, and tells the
+// context's progress: of the rows that are still to copy and all that will be compared.
+func moveProgress(ctx context.Context, src *sqlite.Source, dst *postgres.Target) (func(rows int64), error) {
+	tell := store.ProgressOf(ctx)
+	if tell == nil {
+		return func(int64) {}, nil
+	}
+	var done, total int64
+	for i := range transfer.Tables {
+		t := &transfer.Tables[i]
+		last, err := dst.Last(ctx, t)
+		if err != nil {
+			return nil, err
+		}
+		for _, after := range []transfer.Row{last, nil} {
+			rows, err := src.Count(t, after)
+			if err != nil {
+				return nil, err
+			}
+			total += rows
+		}
+	}
+	return func(rows int64) {
+		done += rows
+		tell(done, total)
+	}, nil
 }

@@ -88,7 +88,7 @@ func TestMoveTakesEverything(t *testing.T) {
 		dir, want := usedDir(t, seed)
 		to := target(t)
 		rows := map[string]int64{}
-		if err := Move(t.Context(), dir, to, func(m Moved) {
+		if err := Move(toldToTheEnd(t, t.Context()), dir, to, func(m Moved) {
 			if m.Sum != nil {
 				rows[m.Table] = m.Sum.Rows
 			}
@@ -107,6 +107,23 @@ func TestMoveTakesEverything(t *testing.T) {
 		goesOn(t, s)
 		closeStore(t, s)
 	}
+}
+
+// toldToTheEnd returns a context for a move that is told of less than all rows until the last
+// ones are compared.
+func toldToTheEnd(t *testing.T, ctx context.Context) context.Context {
+	var done, total int64
+	t.Cleanup(func() {
+		if done != total || total == 0 {
+			t.Errorf("at the end the move told of %d of %d rows", done, total)
+		}
+	})
+	return store.WithProgress(ctx, func(d, all int64) {
+		if d < done || d > all || total != 0 && all != total {
+			t.Errorf("the move told of %d of %d rows after %d of %d", d, all, done, total)
+		}
+		done, total = d, all
+	})
 }
 
 // goesOn works on with what was moved.
@@ -188,7 +205,7 @@ func TestAMoveGoesOnWhereItWasBrokenOff(t *testing.T) {
 		wantError(t, "another directory into what was moved in part", Move(t.Context(), other, to, silent), "another data directory")
 	}
 	if !done { // it was broken off often enough
-		if err := Move(t.Context(), dir, to, silent); err != nil {
+		if err := Move(toldToTheEnd(t, t.Context()), dir, to, silent); err != nil {
 			t.Fatalf("the last try: %v", err)
 		}
 	}

@@ -32,6 +32,7 @@ var arrows = []arrow{
 	{"callbackd/client", []string{"callbackd/wire", "callbackd/internal/signature"}, "a client knows the wire and how to sign, never the server"},
 	{"callbackd/internal/system", nil, "what differs between operating systems is in one place, and knows nothing of ours"},
 	{"callbackd/internal/profile", []string{"callbackd", "callbackd/internal/system"}, "a profile is a file with a secret: who may read it must be auditable alone"},
+	{"callbackd/internal/progress", []string{"callbackd/internal/humanize"}, "a bar knows numbers, and nothing of what they count"},
 	{"callbackd/internal/strictjson", nil, "a reader of hostile input depends on nothing of ours"},
 	{"callbackd/internal/signature", nil, "signing is used by server, client and receiver alike"},
 	{"callbackd/internal/egress", []string{"callbackd/internal/system"}, "the guard must be auditable alone"},

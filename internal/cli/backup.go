@@ -20,7 +20,9 @@ func (c *backupCmd) Run(e *env) error {
 		return settingf("--database-url: this command copies a data directory only. Back up PostgreSQL with pg_dump or pg_basebackup; docs/operating.md says how")
 	}
 	start := time.Now()
-	size, err := sqlite.Backup(e.ctx, sqlite.Options{Dir: c.Data, KeysetFile: c.SecretKeys}, c.To, !c.WithoutKeyset)
+	ctx, clear := withBar(e, "", humanize.Size[int64])
+	size, err := sqlite.Backup(ctx, sqlite.Options{Dir: c.Data, KeysetFile: c.SecretKeys}, c.To, !c.WithoutKeyset)
+	clear()
 	if err != nil {
 		return err
 	}

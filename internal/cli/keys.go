@@ -332,7 +332,9 @@ func (c *fsckCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	r, err := s.Check(e.ctx)
+	ctx, clear := withBar(e, "events", humanize.Number[int64])
+	r, err := s.Check(ctx)
+	clear()
 	if err = errors.Join(err, s.Close()); err != nil {
 		return err
 	}

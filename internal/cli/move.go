@@ -8,6 +8,8 @@ import (
 
 	"callbackd/internal/app"
 	"callbackd/internal/humanize"
+	"callbackd/internal/progress"
+	"callbackd/internal/store"
 	"callbackd/internal/store/sqlite"
 )
 
@@ -22,7 +24,7 @@ func (moveCmd) Help() string {
 	return "When a move was interrupted, start the same command again: it continues where it stopped. No server can start on the directory once the move has begun, and none on the database before the move has ended."
 }
 
-// Run moves the data, prints the progress, and prints that both sides are equal.
+// Run moves the data, shows the progress, and prints that both sides are equal.
 func (c *moveCmd) Run(e *env) error {
 	if c.SecretKeys == "" {
 		c.SecretKeys = filepath.Join(c.From, sqlite.KeysetFile)
@@ -31,23 +33,31 @@ func (c *moveCmd) Run(e *env) error {
 	var at string
 	var table, moved, total int64
 	var sums []app.Moved
-	err := app.Move(e.ctx, c.From, app.StoreConfig{DatabaseURL: c.To, KeysetFile: c.SecretKeys}, func(m app.Moved) {
+	bar := progress.New(e.stderr, "rows", humanize.Number[int64])
+	ctx := e.ctx
+	if bar != nil {
+		ctx = store.WithProgress(ctx, func(done, total int64) { bar.Show(done, total, at) })
+	}
+	defer bar.Clear()
+	err := app.Move(ctx, c.From, app.StoreConfig{DatabaseURL: c.To, KeysetFile: c.SecretKeys}, func(m app.Moved) {
 		if m.Sum != nil {
 			if total += m.Sum.Rows; len(sums) == 0 {
+				bar.Clear()
 				fmt.Fprintln(e.stdout, "all rows are copied; comparing both sides")
 			}
-			sums = append(sums, m)
+			at, sums = m.Table, append(sums, m)
 			return
 		}
 		if m.Table != at {
 			at, table = m.Table, 0
 		}
 		moved += int64(m.Rows)
-		if table += int64(m.Rows); time.Since(told) > time.Second {
+		if table += int64(m.Rows); bar == nil && time.Since(told) > time.Second {
 			told = time.Now()
 			fmt.Fprintf(e.stdout, "%s: %s rows\n", at, humanize.Number(table))
 		}
 	})
+	bar.Clear()
 	if err != nil {
 		if moved > 0 {
 			fmt.Fprintf(e.stdout, "%s rows were copied; run the same command again to continue\n", humanize.Number(moved))

@@ -13,6 +13,7 @@ import (
 	"callbackd/client"
 	"callbackd/internal/clock"
 	"callbackd/internal/humanize"
+	"callbackd/internal/progress"
 	"callbackd/wire"
 )
 
@@ -102,8 +103,14 @@ func (c *replayStartCmd) Run(e *env) error {
 	return c.follow(e, api, r)
 }
 
-// follow prints a line after each change until the replay ends.
+// follow shows the progress until the replay ends: as a bar on a terminal, and elsewhere as a
+// line after each change.
 func (f *callFlags) follow(e *env, api *client.Client, r wire.Replay) error {
+	var bar *progress.Bar
+	if !f.JSON && isTerminal(e.stdout) {
+		bar = progress.New(e.stderr, "deliveries", humanize.Number[int64])
+	}
+	defer bar.Clear()
 	for r.State == "running" || r.State == "paused" {
 		if !clock.Sleep(e.ctx, time.Second) {
 			return nil // the replay itself continues
@@ -114,9 +121,14 @@ func (f *callFlags) follow(e *env, api *client.Client, r wire.Replay) error {
 		}
 		changed := now.Due != r.Due || now.Pending != r.Pending || now.State != r.State
 		r = now
+		if ended := r.State != "running" && r.State != "paused"; bar != nil && !ended {
+			bar.Show(r.Delivered+r.Failed+r.Canceled+r.Skipped, r.Total, r.State)
+			continue
+		}
 		if !changed {
 			continue
 		}
+		bar.Clear()
 		if err := f.print(e.stdout, r); err != nil {
 			return err
 		}

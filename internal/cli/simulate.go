@@ -6,15 +6,14 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
-	"sync"
 	"text/tabwriter"
 	"time"
 
 	"callbackd"
 	"callbackd/internal/humanize"
+	"callbackd/internal/progress"
 	"callbackd/internal/simulate"
 )
 
@@ -70,10 +69,13 @@ func (c *simulateCmd) Run(e *env) error {
 	}
 	cl.HTTP = &http.Client{Transport: &http.Transport{MaxConnsPerHost: connections, MaxIdleConnsPerHost: connections, IdleConnTimeout: time.Minute}}
 	fmt.Fprintf(e.stdout, "%s inspections, seed %d\n", humanize.Number(c.Sessions), seed)
-	bar := newBar(e.stderr, c.Sessions)
-	r, err := simulate.Run(e.ctx, cl, simulate.Options{Sessions: c.Sessions, Speed: float64(c.Speed), Seed: seed, Progress: bar.show,
+	bar := progress.New(e.stderr, "sessions", humanize.Number[int64])
+	show := func(played, events int) {
+		bar.Show(int64(played), int64(c.Sessions), humanize.Number(events)+" events")
+	}
+	r, err := simulate.Run(e.ctx, cl, simulate.Options{Sessions: c.Sessions, Speed: float64(c.Speed), Seed: seed, Progress: show,
 		Odds: simulate.Odds{Reject: c.Reject, Expire: c.Abandon, Invalid: c.Invalid}})
-	bar.end()
+	bar.Clear()
 	if err != nil {
 		return fmt.Errorf("%w; is callbackd running at %s, and are --account, --key and --secret right?", err, c.Server)
 	}
@@ -108,45 +110,4 @@ func (c *simulateCmd) print(out io.Writer, r *simulate.Result) error {
 	}
 	_, err := fmt.Fprintln(out)
 	return err
-}
-
-// bar draws a progress bar on a terminal, and nothing elsewhere.
-type bar struct {
-	out   io.Writer
-	total int
-	mu    sync.Mutex
-	drawn string
-}
-
-func newBar(out io.Writer, total int) *bar {
-	b := &bar{total: total}
-	if f, ok := out.(*os.File); ok {
-		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-			b.out = out
-		}
-	}
-	return b
-}
-
-const barWidth = 40
-
-func (b *bar) show(played, events int) {
-	if b.out == nil {
-		return
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	full := barWidth * played / b.total
-	text := fmt.Sprintf("\r[%s%s] %s/%s sessions, %s events", strings.Repeat("#", full), strings.Repeat(".", barWidth-full),
-		humanize.Number(played), humanize.Number(b.total), humanize.Number(events))
-	if len(text) >= len(b.drawn) { // an older text may come after a newer one
-		b.drawn = text
-		io.WriteString(b.out, text)
-	}
-}
-
-func (b *bar) end() {
-	if b.drawn != "" {
-		fmt.Fprintln(b.out)
-	}
 }

@@ -2,8 +2,12 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"os"
+
+	"callbackd/internal/progress"
+	"callbackd/internal/store"
 
 	"golang.org/x/term"
 )
@@ -12,6 +16,16 @@ import (
 func isTerminal(f any) bool {
 	file, ok := f.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))
+}
+
+// withBar returns the command's context with a progress bar for what the store does in it, when
+// standard error is a terminal, and a function that removes the bar.
+func withBar(e *env, unit string, format func(int64) string) (context.Context, func()) {
+	bar := progress.New(e.stderr, unit, format)
+	if bar == nil {
+		return e.ctx, func() {}
+	}
+	return store.WithProgress(e.ctx, func(done, total int64) { bar.Show(done, total, "") }), bar.Clear
 }
 
 // Colours of a terminal.

@@ -104,6 +104,12 @@ func (c *checker) audits(ctx context.Context) error {
 
 // events checks every event with its deliveries.
 func (c *checker) events(ctx context.Context) error {
+	tell, total := store.ProgressOf(ctx), int64(0)
+	if tell != nil {
+		if err := c.tx.Query("SELECT count(*) FROM events", func(row Row) error { return row.Scan(&total) }); err != nil {
+			return err
+		}
+	}
 	for after := callbackd.EventID(0); ; {
 		var evs []*callbackd.Event
 		err := c.tx.Query("SELECT "+eventColumns+" FROM events WHERE id > $1 ORDER BY id LIMIT $2", func(row Row) error {
@@ -120,6 +126,9 @@ func (c *checker) events(ctx context.Context) error {
 		}
 		if err := c.page(evs, after, last); err != nil {
 			return err
+		}
+		if tell != nil {
+			tell(c.report.Events, total)
 		}
 		if err := ctx.Err(); err != nil || len(evs) < checkChunk {
 			return err

@@ -7,10 +7,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"callbackd"
+	"callbackd/internal/store"
 	"callbackd/internal/store/seal"
 	"callbackd/internal/system"
+
+	"github.com/ncruces/go-sqlite3"
 )
 
 // Backup copies a data directory to a new directory. A server may run on it meanwhile.
@@ -79,8 +83,56 @@ func copyDatabase(ctx context.Context, dir string, open func(...string) (*db, er
 	}
 	src.conn.SetInterrupt(ctx)
 	defer src.conn.SetInterrupt(context.Background())
+	stop, err := tellSize(ctx, src, f)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	if err := src.query("VACUUM INTO ?", nil, uri(to, vfsName)); err != nil {
 		return err
 	}
 	return f.Sync() // VACUUM INTO does not sync
+}
+
+// tellEvery is how often who follows a backup is told of it.
+const tellEvery = 200 * time.Millisecond
+
+// tellSize tells the context's progress how many bytes the copy has, of those that the database
+// uses, until stop is called. SQLite writes the copy in one statement, so its file is watched.
+func tellSize(ctx context.Context, src *db, copied *os.File) (stop func(), err error) {
+	tell := store.ProgressOf(ctx)
+	if tell == nil {
+		return func() {}, nil
+	}
+	var total int64
+	err = src.query("SELECT (page_count - freelist_count) * page_size FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()", func(st *sqlite3.Stmt) error {
+		total = st.ColumnInt64(0)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	tick, ended, done := time.NewTicker(tellEvery), make(chan struct{}), make(chan struct{})
+	look := func() {
+		if info, err := copied.Stat(); err == nil {
+			tell(min(info.Size(), total), total)
+		}
+	}
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-tick.C:
+				look()
+			case <-ended:
+				look()
+				return
+			}
+		}
+	}()
+	return func() {
+		tick.Stop()
+		close(ended)
+		<-done
+	}, nil
 }

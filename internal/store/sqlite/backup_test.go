@@ -60,9 +60,14 @@ func TestAFailedBackupLeavesNothing(t *testing.T) {
 
 func TestABackupHasTheDatabaseAndTheKeyset(t *testing.T) {
 	copied := filepath.Join(t.TempDir(), "copy")
-	size, err := Backup(t.Context(), Options{Dir: stopped(t)}, copied, true)
+	var done, total int64
+	ctx := store.WithProgress(t.Context(), func(d, t int64) { done, total = d, t })
+	size, err := Backup(ctx, Options{Dir: stopped(t)}, copied, true)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if done == 0 || done > total || total > 2*size {
+		t.Errorf("at the end the backup told of %d of %d bytes, and the copy has %d", done, total, size)
 	}
 	if size < largeEvent {
 		t.Errorf("the backup has %d bytes, want %d or more", size, largeEvent)

@@ -132,18 +132,9 @@ func (src *Source) Rows(ctx context.Context, t *transfer.Table, after transfer.R
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	key := strings.Join(t.Columns[:t.Key], ", ")
-	sql := "SELECT " + strings.Join(t.Columns, ", ") + " FROM " + t.Name + " %s ORDER BY " + key + " LIMIT ?"
-	if t.Name == "session_sequences" {
-		sql = sessionSequences
-	}
-	where := ""
-	if after != nil {
-		where = "WHERE (" + key + ") > (?" + strings.Repeat(", ?", t.Key-1) + ")"
-	}
-	args := append(append([]any(nil), after...), limit)
+	sql, args := above(t, after, limit)
 	full, size := errors.New("the page is full"), 0
-	err = src.s.w.query(fmt.Sprintf(sql, where), func(st *sqlite3.Stmt) error {
+	err = src.s.w.query(sql, func(st *sqlite3.Stmt) error {
 		row := make(transfer.Row, len(t.Columns))
 		for i := range row {
 			row[i] = columnValue(st, i)
@@ -158,6 +149,31 @@ func (src *Source) Rows(ctx context.Context, t *transfer.Table, after transfer.R
 		return nil, err
 	}
 	return rows, nil
+}
+
+// above returns the statement that reads up to limit rows of a table with keys above after, and
+// its arguments.
+func above(t *transfer.Table, after transfer.Row, limit int) (sql string, args []any) {
+	key := strings.Join(t.Columns[:t.Key], ", ")
+	sql = "SELECT " + strings.Join(t.Columns, ", ") + " FROM " + t.Name + " %s ORDER BY " + key + " LIMIT ?"
+	if t.Name == "session_sequences" {
+		sql = sessionSequences
+	}
+	where := ""
+	if after != nil {
+		where = "WHERE (" + key + ") > (?" + strings.Repeat(", ?", t.Key-1) + ")"
+	}
+	return fmt.Sprintf(sql, where), append(append([]any(nil), after...), limit)
+}
+
+// Count returns how many rows of a table have keys above after.
+func (src *Source) Count(t *transfer.Table, after transfer.Row) (n int64, err error) {
+	sql, args := above(t, after, -1) // a negative limit is none
+	err = src.s.w.query("SELECT count(*) FROM ("+sql+")", func(st *sqlite3.Stmt) error {
+		n = st.ColumnInt64(0)
+		return nil
+	}, args...)
+	return n, err
 }
 
 func columnValue(st *sqlite3.Stmt, col int) any {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/store"
 )
 
 var recordTests = map[string]func(*suite){
@@ -94,8 +95,11 @@ func (s *suite) resendsCounted() {
 	s.equal("retries that are due", len(due), 2)
 	s.outcome(due[0], callbackd.Delivered, time.Time{}, time.Time{})
 	s.outcome(due[1], callbackd.Failed, time.Time{}, time.Time{})
-	r, err := s.Check(s.ctx())
+	var done, total int64
+	r, err := s.Check(store.WithProgress(s.ctx(), func(d, t int64) { done, total = d, t }))
 	s.must(err)
+	s.equal("events that the check told of", done, r.Events)
+	s.equal("events of which it told", total, r.Events)
 	balance := r.Callbacks[0]
 	s.equal("repeats", balance.Repeats, int64(2))
 	s.equal("delivered", balance.Delivered, int64(1))
