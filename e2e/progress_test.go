@@ -32,7 +32,7 @@ func TestLongCommandsShowTheirProgressOnATerminal(t *testing.T) {
 	}{
 		{"fsck", "[##############################] 3/3 events", "every delivery is in exactly one state", []string{"fsck", "--data", dir}},
 		{"backup", "] ", "Copied", []string{"backup", "--data", dir, "--to", filepath.Join(t.TempDir(), "copy")}},
-		{"replay", "0/3 deliveries, ", "made due", []string{"replay", "start", "--state", "delivered", "--rate", "1", "--follow", "--server", cl.Base}},
+		{"replay", "/3 deliveries, running", "made due", []string{"replay", "start", "--state", "delivered", "--rate", "1", "--follow", "--server", cl.Base}},
 		{"simulate", "/2 sessions, ", "events in", []string{"simulate", "--sessions", "2", "--speed", "max", "--server", cl.Base}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

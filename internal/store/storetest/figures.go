@@ -21,10 +21,10 @@ var figuresTests = map[string]func(*suite){
 	"TheMostTroubledCallbacksOnly": (*suite).mostTroubled,
 }
 
-// ReadsAllPending reports whether a statement reads all pending deliveries and is meant to:
-// it counts them for monitoring, rarely.
-func ReadsAllPending(sql string) bool {
-	return strings.HasSuffix(sql, "FROM pending GROUP BY callback_no") || strings.Contains(sql, "(SELECT count(*) FROM pending)")
+// ReadsAll reports whether a statement reads all rows of a large table and is meant to: it counts
+// pending deliveries for monitoring, rarely, or the events that a check will read.
+func ReadsAll(sql string) bool {
+	return sql == "SELECT count(*) FROM events" || strings.HasSuffix(sql, "FROM pending GROUP BY callback_no") || strings.Contains(sql, "(SELECT count(*) FROM pending)")
 }
 
 // counts returns the counts of deliveries.
