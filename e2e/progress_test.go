@@ -11,6 +11,7 @@ import (
 
 // Long commands show how far they are on a terminal, and print nothing of it elsewhere.
 func TestLongCommandsShowTheirProgressOnATerminal(t *testing.T) {
+	t.Parallel()
 	receiver, _ := program(t, ok)
 	dir := t.TempDir()
 	srv := serve(t, dir)

@@ -62,6 +62,7 @@ func (tty *terminal) mode(t *testing.T) []byte {
 // run starts a command on the terminal.
 func (tty *terminal) run(t *testing.T, cmd *exec.Cmd) {
 	t.Helper()
+	cmd.Env = append(cmd.Env, "TERM=xterm")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty.tty, tty.tty, tty.tty
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
