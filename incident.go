@@ -88,6 +88,7 @@ type IncidentFacts struct {
 	Expect  time.Duration `json:",omitempty"` // see [Policy]
 	Free    int64         `json:",omitempty"` // bytes of the volume
 	Node    string        `json:",omitempty"`
+	NodeID  NodeID        `json:",omitempty"` // of the lost node
 }
 
 // Subject returns what the condition is about.
@@ -167,9 +168,16 @@ func DiskCondition(free, low int64) *Condition {
 }
 
 // NodeLostCondition returns the condition of a node whose lease expired.
-func NodeLostCondition(name string) *Condition {
+func NodeLostCondition(id NodeID, name string) *Condition {
 	name = clipStored(name, MaxActorText)
-	return &Condition{Kind: NoticeNodeLost, Name: name, Facts: IncidentFacts{Node: name}}
+	return &Condition{Kind: NoticeNodeLost, Name: name, Facts: IncidentFacts{Node: name, NodeID: id}}
+}
+
+// NodeIsBack reports whether a node with the name of the lost one has joined since. newest has
+// the greatest ID of each name: a process that joins again gets a greater one. So neither the
+// lost node itself, in a list that is a little old, nor an older node with the same name counts.
+func (i *Incident) NodeIsBack(newest map[string]NodeID) bool {
+	return i.Topic == TopicNode && newest[i.Name] > i.Facts.NodeID
 }
 
 // passes reports whether a condition is over at once each time.

@@ -137,7 +137,7 @@ func TestTheTextsOfAllKinds(t *testing.T) {
 		{callbackd.DiskCondition(5<<20, 1<<30),
 			"The volume of the data directory has 5 MiB free. Make room, or start with a shorter --retention.",
 			"The volume of the data directory has enough space again."},
-		{callbackd.NodeLostCondition("a"),
+		{callbackd.NodeLostCondition(1, "a"),
 			"The lease of the node a expired. The other nodes took over its work.",
 			"The node a is back, or was lost an hour ago."},
 	} {
@@ -156,6 +156,21 @@ func TestTheTextsOfAllKinds(t *testing.T) {
 		if want := i.Kind; i.Topic.EndType(i.Kind) != want {
 			t.Errorf("the end of %s is told by another type", want)
 		}
+	}
+}
+
+// A node is back when one of its name joined after it: not because an older list still has it,
+// and not because another process of that host runs.
+func TestANodeIsBackWhenOneOfItsNameHasJoined(t *testing.T) {
+	i := callbackd.OpenIncident(callbackd.NodeLostCondition(7, "a"), nil, noon)
+	for id, want := range map[callbackd.NodeID]bool{0: false, 6: false, 7: false, 8: true} {
+		if got := i.NodeIsBack(map[string]callbackd.NodeID{"a": id, "b": 9}); got != want {
+			t.Errorf("with node %d of that name, NodeIsBack is %v, want %v", id, got, want)
+		}
+	}
+	disk := callbackd.OpenIncident(callbackd.DiskCondition(0, 1), nil, noon)
+	if disk.NodeIsBack(map[string]callbackd.NodeID{"": 1}) {
+		t.Error("an incident about the disk ends with a node")
 	}
 }
 

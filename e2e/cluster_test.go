@@ -37,6 +37,7 @@ type nodes struct {
 	lease  time.Duration
 	binary string // what c.serve starts
 	keyset string
+	extra  []string         // options of the nodes that c.serve starts
 	cl     *client.Client   // of the first key
 	keys   []*client.Client // by key ID - 1
 	proxy  *httptest.Server
@@ -123,8 +124,9 @@ func (c *nodes) serve(db string) *server {
 }
 
 func (c *nodes) command(db string) *exec.Cmd {
-	return by(c.binary, command("serve", "--listen", "127.0.0.1:0", "--database-url", db, "--secret-keys", c.keyset,
-		"--allow-target", "127.0.0.0/8", "--log-level", "warn", "--lease", c.lease.String(), "--grace", "5s", "--operator-token", operator))
+	args := []string{"serve", "--listen", "127.0.0.1:0", "--database-url", db, "--secret-keys", c.keyset,
+		"--allow-target", "127.0.0.0/8", "--log-level", "warn", "--lease", c.lease.String(), "--grace", "5s", "--operator-token", operator}
+	return by(c.binary, command(append(args, c.extra...)...))
 }
 
 // forward takes a request to the next node.

@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"callbackd"
 	"callbackd/internal/console"
 	"callbackd/internal/notices"
 	"callbackd/internal/obs"
@@ -42,12 +43,14 @@ func (a *App) newWatcher(c Config, m *obs.Metrics) *notices.Watcher {
 		}
 	}
 	if shared, ok := a.store.(store.Cluster); ok {
-		o.Nodes = func(ctx context.Context) (names []string, err error) {
+		o.Nodes = func(ctx context.Context) (map[string]callbackd.NodeID, error) {
 			nodes, err := shared.Nodes(ctx)
+			newest := map[string]callbackd.NodeID{}
 			for i := range nodes {
-				names = append(names, nodes[i].Name)
+				n := &nodes[i]
+				newest[n.Name] = max(newest[n.Name], n.ID)
 			}
-			return names, err
+			return newest, err
 		}
 	}
 	return notices.New(o)

@@ -75,7 +75,7 @@ func sampleCondition(t callbackd.EventType, at time.Time) *callbackd.Condition {
 	case callbackd.NoticeDisk:
 		return callbackd.DiskCondition(callbackd.DefaultDiskLow/2, callbackd.DefaultDiskLow)
 	case callbackd.NoticeNodeLost:
-		return callbackd.NodeLostCondition("node-2")
+		return callbackd.NodeLostCondition(2, "node-2")
 	}
 	c := callbackd.CallbackCondition(cb, at.Add(-callbackd.FailingAfter), callbackd.Pause{})
 	c.Facts.Status = 503

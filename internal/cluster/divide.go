@@ -84,7 +84,7 @@ func (m *Member) apply(ctx context.Context, r *renewal) (changed bool) {
 			m.logError(ctx, "expired node not evicted, trying again", err)
 		}
 		if evicted && m.options.Evicted != nil {
-			m.options.Evicted(nameOf(r.Nodes, expired))
+			m.options.Evicted(expired, nameOf(r.Nodes, expired))
 		}
 		if evicted {
 			m.options.Log.Warn("the lease of a node expired; its shards are divided among the others", "expired", int64(expired))

@@ -94,7 +94,9 @@ func (w *Watcher) AttemptDone(o *callbackd.Outcome, state callbackd.State, _ tim
 }
 
 // NodeLost notes that this node evicted another one. It does not block.
-func (w *Watcher) NodeLost(name string) { w.passed.add(callbackd.NodeLostCondition(name)) }
+func (w *Watcher) NodeLost(id callbackd.NodeID, name string) {
+	w.passed.add(callbackd.NodeLostCondition(id, name))
+}
 
 // flushEvery is how often deliveries that were given up are stored.
 const flushEvery = 2 * time.Second

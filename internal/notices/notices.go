@@ -7,7 +7,6 @@ package notices
 import (
 	"context"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -45,8 +44,9 @@ type Options struct {
 	// DiskFree returns the free bytes of the volume of the data directory; nil: there is
 	// none.
 	DiskFree func() int64
-	// Nodes returns the names of the nodes that are alive; nil: there is one only.
-	Nodes func(ctx context.Context) ([]string, error)
+	// Nodes returns the nodes that are alive, by their names: of each the greatest ID. nil:
+	// there is one only.
+	Nodes func(ctx context.Context) (map[string]callbackd.NodeID, error)
 	// Mailer sends mails about all keys to the operator; nil: nobody gets mails. Mailed is
 	// called after each try, with its error.
 	Mailer Mailer
@@ -176,7 +176,7 @@ func (w *Watcher) follow(ctx context.Context, i *callbackd.Incident, c *callback
 		if err != nil {
 			return false, err
 		}
-		if i.Topic == callbackd.TopicNode && slices.Contains(w.slow.nodes, i.Name) {
+		if i.NodeIsBack(w.slow.nodes) {
 			ended = callbackd.EndedBack
 		}
 		change = func(i *callbackd.Incident) bool { return i.Miss(now, ended) }
