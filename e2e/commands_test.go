@@ -59,7 +59,9 @@ func TestKeysWithoutAServer(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &first); err != nil {
 		t.Fatal(err)
 	}
-	says(t, []string{"keys", "create", "--account", "o'neil", "--data", dir}, "api secret", `--account 'o'\''neil'`)
+	says(t, []string{"keys", "create", "--account", "o'neil", "--data", dir}, "api secret", `export CALLBACKD_URL=http://127.0.0.1:8080 CALLBACKD_ACCOUNT='o'\''neil' CALLBACKD_KEY=`)
+	says(t, []string{"keys", "create", "--account", "far", "--data", filepath.Join(t.TempDir(), "far"), "--server", "https://callbacks.example/"},
+		"export CALLBACKD_URL=https://callbacks.example CALLBACKD_ACCOUNT=far", "sign in to the console: https://callbacks.example/console/\n")
 	says(t, []string{"keys", "revoke", first.APIKey, "--data", dir})
 	matches(t, "the list", says(t, []string{"keys", "list", "--data", dir}),
 		`^.*\n.*the "first" +test +20\S+Z +- +20\S+Z\n.*o'neil +live +20\S+Z +- +-\n$`)

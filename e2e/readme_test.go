@@ -71,6 +71,44 @@ func TestREADMETourWorksAsPrinted(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 	followTheFirstCommand(t, first, main)
+	ownProgramGetsACallback(t, page, "CALLBACKD_DATA="+data, "CALLBACKD_URL=http://127.0.0.1:"+main)
+}
+
+// ownProgramGetsACallback does what the README says for a callback in an own program: it builds,
+// creates a key, runs the line with variables that this prints, and follows the page that the
+// README names up to the receiver in Python.
+func ownProgramGetsACallback(t *testing.T, page string, env ...string) {
+	t.Helper()
+	_, own, _ := strings.Cut(page, "<!-- own:start -->")
+	own, _, ok := strings.Cut(own, "<!-- own:end -->")
+	if !ok {
+		t.Fatal("README.md has no commands for an own program")
+	}
+	t.Cleanup(func() { os.Remove("../callbackd") })
+	printed, err := bash(t, "set -euo pipefail\n"+strings.Join(blocks(own), "\n"), env...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, printed)
+	}
+	variables := regexp.MustCompile(`(?m)^ *export CALLBACKD_URL=.*$`).FindString(string(printed))
+	if variables == "" {
+		t.Fatalf("no line with variables is printed:\n%s", printed)
+	}
+	howto, err := os.ReadFile("../docs/howto/receive-your-first-callback.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	python, _, _ := strings.Cut(string(howto), "## Node")
+	folder := t.TempDir()
+	port := strings.NewReplacer("9000", freePort(t))
+	for name, text := range filesOf(python) {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(port.Replace(text)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, err := bash(t, "set -euo pipefail\nPATH=$PWD:$PATH\n"+variables+"\ncd '"+folder+"'\n"+port.Replace(strings.Join(blocks(python), "\n"))).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "signed: 204\nnot signed: 401\n") {
+		t.Errorf("the receiver in Python: %v\n%s", err, out)
+	}
 }
 
 // followTheFirstCommand does what the server has printed: it opens the console

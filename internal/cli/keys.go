@@ -69,7 +69,8 @@ type keysCreateCmd struct {
 	Capture string        `name:"capture-url" env:"CALLBACKD_KEY_CAPTURE_URL" placeholder:"TEMPLATE" help:"Link that a person opens to capture a session of this key, instead of the server's --capture-url: a URL with {account} and {session_key} in it."`
 	Ends    string        `name:"expires-at" placeholder:"TIME" help:"When calls with this key begin to be refused: 2027-01-02T15:04:05Z, or 90d for that long from now. Default: never. What was accepted before is still delivered."`
 	keyLimitOptions
-	JSON bool `help:"Print JSON instead of text."`
+	Server string `default:"http://127.0.0.1:8080" aliases:"url" env:"CALLBACKD_URL" help:"URL of the server, for the commands that are printed."`
+	JSON   bool   `help:"Print JSON instead of text."`
 }
 
 // expiry reads --expires-at; the zero time stands for never.
@@ -144,9 +145,18 @@ func (c *keysCreateCmd) Run(e *env) error {
 	if c.JSON {
 		return json.NewEncoder(e.stdout).Encode(out)
 	}
-	fmt.Fprintf(e.stdout, "account     %s\napi key     %s\napi secret  %s\n\nThe secret signs every call. Try, in bash:\n  curl -H @<(%s headers --account %s --key %s --secret %s) %s/v1/callbacks\nKey and secret also sign in to the console: %s%s/\n",
-		out.Account, out.APIKey, out.APISecret, self(), shellQuote(out.Account), out.APIKey, out.APISecret, defaultURL, defaultURL, console.Root)
-	return nil
+	at := strings.TrimSuffix(c.Server, "/")
+	_, err = fmt.Fprintf(e.stdout, `account     %[1]s
+api key     %[2]s
+api secret  %[3]s
+
+The secret signs every call. Set it in bash, for callbackd and its how-to pages:
+  export CALLBACKD_URL=%[4]s CALLBACKD_ACCOUNT=%[5]s CALLBACKD_KEY=%[2]s CALLBACKD_SECRET=%[3]s
+Then try:
+  curl -H @<(%[6]s headers) $CALLBACKD_URL/v1/callbacks
+Key and secret also sign in to the console: %[7]s%[8]s/
+`, out.Account, out.APIKey, out.APISecret, shellQuote(at), shellQuote(out.Account), self(), at, console.Root)
+	return err
 }
 
 type keysListCmd struct {
@@ -376,7 +386,7 @@ func printSealed(w io.Writer, k callbackd.Keyset, counts *store.SealedCounts) {
 }
 
 func shellQuote(s string) string {
-	if strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./") == "" && s != "" {
+	if strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:") == "" && s != "" {
 		return s
 	}
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"

@@ -45,11 +45,10 @@ func (c *serveCmd) whatNext(e *env, a *app.App) {
 		store = "--database-url … --secret-keys " + shellQuote(c.SecretKeys) // the URL may hold a password
 	}
 	at := c.reachedAt(a.URL())
-	fmt.Fprintf(e.stdout, "The console is at %s%s/\nTo sign in there as the operator, print a link that works once:\n  %s console %s", at, console.Root, self(), store)
 	if at != defaultURL {
-		fmt.Fprintf(e.stdout, " --server %s", at)
+		store += " --server " + shellQuote(at)
 	}
-	fmt.Fprintln(e.stdout)
+	fmt.Fprintf(e.stdout, "The console is at %s%s/\nTo sign in there as the operator, print a link that works once:\n  %s console %s\n", at, console.Root, self(), store)
 	if has, err := a.HasKeys(e.ctx); err == nil && !has {
 		fmt.Fprintf(e.stdout, "There is no API key yet. Create the first:\n  %s keys create --account acme %s\n", self(), store)
 	}

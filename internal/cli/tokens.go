@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -24,6 +25,7 @@ type tokensCreateCmd struct {
 	Name    string              `required:"" help:"Who or what uses the token, such as terraform. No two tokens in force have one name."`
 	Role    callbackd.TokenRole `required:"" enum:"read,full" help:"What the token may do: read, or full to change everything too."`
 	Expires time.Duration       `name:"expires-after" default:"90d" help:"How long the token is valid: 1m to 730d, such as 30d."`
+	Server  string              `default:"http://127.0.0.1:8080" aliases:"url" env:"CALLBACKD_URL" help:"URL of the server, for the command that is printed."`
 	JSON    bool                `help:"Print JSON instead of text."`
 }
 
@@ -50,7 +52,7 @@ func (c *tokensCreateCmd) Run(e *env) error {
 		return json.NewEncoder(e.stdout).Encode(out)
 	}
 	_, err = fmt.Fprintf(e.stdout, "id       %s\nname     %s\nrole     %s\nexpires  %s\ntoken    %s\n\nThe token is shown once. Try:\n  curl -H 'Authorization: Bearer %s' %s/v1/admin/tokens\n",
-		token.ID, token.Name, token.Role, token.ExpiresAt.Format(time.RFC3339), text.Reveal(), text.Reveal(), defaultURL)
+		token.ID, token.Name, token.Role, token.ExpiresAt.Format(time.RFC3339), text.Reveal(), text.Reveal(), strings.TrimSuffix(c.Server, "/"))
 	return err
 }
 
