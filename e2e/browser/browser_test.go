@@ -2,6 +2,7 @@ package browser
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"net/url"
 	"os"
@@ -261,6 +262,25 @@ func (b *browser) sees(words string) {
 func (b *browser) waits(script string) {
 	b.t.Helper()
 	b.do(chromedp.Poll[chromedp.Void](script, chromedp.WithPollingTimeout(patience), chromedp.WithPollingInterval(50*time.Millisecond)))
+}
+
+// presses presses a key until a script is true. On a busy machine Chromium drops a key now and
+// then, and a person presses it again.
+func (b *browser) presses(key, script string) {
+	b.t.Helper()
+	var err error
+	for range int(patience / time.Second) {
+		ctx, cancel := context.WithTimeout(b.ctx, patience)
+		err = chromedp.Do(ctx, chromedp.KeyEvent(key), chromedp.Poll[chromedp.Void](script, chromedp.WithPollingTimeout(time.Second), chromedp.WithPollingInterval(50*time.Millisecond)))
+		cancel()
+		if !errors.Is(err, chromedp.ErrPollingTimeout) {
+			break
+		}
+	}
+	if err != nil {
+		b.t.Logf("the key %q was pressed, and this is to be true: %s", key, script)
+		b.fatal(err)
+	}
 }
 
 // unfold opens what is folded.

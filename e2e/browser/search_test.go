@@ -31,8 +31,7 @@ func TestOneSearch(t *testing.T) {
 	b := s.browser(t)
 	find := func(text string) {
 		t.Helper()
-		b.do(chromedp.KeyEvent("/"))
-		b.waits(`document.activeElement.id === "find"`)
+		b.presses("/", `document.activeElement.id === "find"`)
 		b.fill("#find", text)
 		b.press(".find button")
 	}
