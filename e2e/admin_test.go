@@ -23,6 +23,7 @@ func newToken(t *testing.T, dir, name, role string) string {
 // A token that a command makes beside a running server works at once, and one that it
 // revokes does not.
 func TestTokensWorkBesideARunningServer(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	srv := serve(t, dir)
 	a := &client.Admin{Base: srv.url, Token: newToken(t, dir, "terraform", "full")}

@@ -72,6 +72,7 @@ func restored(t *testing.T, cl *client.Client, sk *sink, before []string) {
 // A backup of a server under load has all events that were acknowledged before, in their
 // order, and is a data directory that a server starts on.
 func TestBackupBesideAServerUnderLoad(t *testing.T) {
+	t.Parallel()
 	sk := newSink(t)
 	dir, srv, cl := begin(t, sk)
 	acked, stop := publishing(t, cl)
@@ -136,6 +137,7 @@ func (s *sink) sent() (n int) {
 
 // Without the keyset nothing opens; with it put there, everything does.
 func TestBackupWithoutTheKeyset(t *testing.T) {
+	t.Parallel()
 	dir, to := t.TempDir(), filepath.Join(t.TempDir(), "copy")
 	newClient(t, dir)
 	out, errs, code := run(t, "backup", "--data", dir, "--to", to, "--without-keyset")
@@ -157,6 +159,7 @@ func TestBackupWithoutTheKeyset(t *testing.T) {
 // acknowledged before, and is one that a server starts on once it is restored
 // into another database.
 func TestBackupOfPostgreSQL(t *testing.T) {
+	t.Parallel()
 	pg, err := pgtest.Start()
 	if err != nil {
 		t.Fatal(err)

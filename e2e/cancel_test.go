@@ -11,6 +11,7 @@ import (
 
 // A cancellation goes on after kill -9 where it was. Nothing that it canceled is sent.
 func TestACancellationSurvivesKillNine(t *testing.T) {
+	t.Parallel()
 	const n = 2000
 	sk := newSink(t)
 	dir := t.TempDir()

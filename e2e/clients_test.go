@@ -15,6 +15,7 @@ import (
 
 // Foreign tools find no error in the document.
 func TestForeignToolsFindNoErrorInTheDocument(t *testing.T) {
+	t.Parallel()
 	w := newWorkshop(t)
 	w.run("node", "lint.mjs", w.document)
 }
@@ -23,6 +24,7 @@ func TestForeignToolsFindNoErrorInTheDocument(t *testing.T) {
 // them an attempt without an answer, one event and several, and a session from
 // its beginning to its results.
 func TestGeneratedClientsMakeLiveCalls(t *testing.T) {
+	t.Parallel()
 	t.Run("openapi-typescript with openapi-fetch", func(t *testing.T) {
 		w := newWorkshop(t)
 		w.run("node_modules/.bin/openapi-typescript", w.document, "-o", "api.d.ts")

@@ -347,6 +347,7 @@ func (c *nodes) proven() {
 // The promises 1, 3 and 4 of README.md hold with nodes that die, sleep through their lease,
 // and are replaced one after the other, while the load goes on.
 func TestNodesSurviveEachOther(t *testing.T) {
+	t.Parallel()
 	c := newNodes(t, 3, 6)
 	c.shared(3)
 	c.begin()

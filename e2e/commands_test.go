@@ -24,6 +24,7 @@ import (
 )
 
 func TestKeysWorkBesideARunningServer(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	srv := serve(t, dir)
 	cl := newClient(t, dir)
@@ -50,6 +51,7 @@ func TestKeysWorkBesideARunningServer(t *testing.T) {
 
 // The commands for keys need no server, and their JSON is as documented.
 func TestKeysWithoutAServer(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "new")
 	out := says(t, []string{"keys", "create", "--account", "acme", "--name", "the \"first\"", "--test", "--json", "--data", dir})
 	matches(t, "the new key", out, `^\{"account":"acme","api_key":"[0-9a-f-]{36}","api_secret":"[A-Z2-7]{52}","name":"the \\"first\\"","live":false\}\n$`)
@@ -83,6 +85,7 @@ func matches(t *testing.T, what, got, want string) {
 }
 
 func TestKeyCommandsThatAreRefused(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	says(t, []string{"keys", "create", "--account", "acme", "--data", dir})
 	nowhere := filepath.Join(dir, "x")
@@ -107,6 +110,7 @@ func TestKeyCommandsThatAreRefused(t *testing.T) {
 }
 
 func TestHeadersAuthenticateCurl(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	srv := serve(t, dir)
 	cl := newClient(t, dir)
@@ -183,6 +187,7 @@ const (
 )
 
 func TestListenShowsWhatComes(t *testing.T) {
+	t.Parallel()
 	body := `{"event":"SESSION:COMPLETE","session_key":"ACM-0123456789","n":1.10}`
 	p, url := receiver(t, []string{"CALLBACKD_WEBHOOK_SECRET=" + goodSecret}, "--fail", "2", "--status", "202", "--delay", "1ms")
 	for i, want := range []int{503, 503, 202} {
@@ -214,6 +219,7 @@ func TestListenShowsWhatComes(t *testing.T) {
 }
 
 func TestListenForwards(t *testing.T) {
+	t.Parallel()
 	var got bytes.Buffer
 	mine := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(&got, r.Header.Get("webhook-id"), " ")
@@ -239,6 +245,7 @@ func TestListenForwards(t *testing.T) {
 }
 
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	pg, err := pgtest.Start()
 	if err != nil {
 		t.Fatal(err)
@@ -265,6 +272,7 @@ func TestDemo(t *testing.T) {
 // fsck checks that every delivery is in exactly one state, and names each row for which this
 // is not so, whether a server runs or not.
 func TestFsckNamesTheRow(t *testing.T) {
+	t.Parallel()
 	sk := newSink(t)
 	dir, srv, cl := begin(t, sk)
 	var evs []wire.Accepted

@@ -12,6 +12,7 @@ import (
 // In a real bash on a terminal, the Tab key completes commands, options, event types with their
 // colon, and names of files.
 func TestBashCompletes(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "settings-of-acme.yaml"), nil, 0o600); err != nil {
 		t.Fatal(err)

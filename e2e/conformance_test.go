@@ -202,6 +202,7 @@ func (v *verifyStep) fill(last arrival) {
 
 // All three clients do the same in the same steps.
 func TestTheClientsConform(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	srv := serve(t, dir, "--allow-target", "127.0.0.0/8")
 	t.Run("Go", func(t *testing.T) { conform(t, srv, dir, startGo) })

@@ -131,6 +131,7 @@ func copyFile(t *testing.T, from, to string) {
 // id exists once, and an attempt is made again only if it was in flight when
 // the process died.
 func TestKillNine(t *testing.T) {
+	t.Parallel()
 	sk := newSink(t)
 	sk.answer = func(_ context.Context, a try, _ int64) int {
 		if a.n == 1 && crc32.ChecksumIEEE([]byte(a.id))%11 == 0 { // scattered: the breaker stays shut
@@ -203,6 +204,7 @@ func (s *sink) onceEach(t *testing.T, broken map[try]int) {
 
 // An event that was acknowledged survives a kill that comes right after the answer.
 func TestKillRightAfterTheAcknowledgement(t *testing.T) {
+	t.Parallel()
 	dir, sk := t.TempDir(), newSink(t)
 	cl := newClient(t, dir)
 	for i := range 5 {
@@ -228,6 +230,7 @@ func publishAndKill(t *testing.T, cl *client.Client, srv *server, i int) {
 // After a crash between storing and sending the event is sent, and the client's repeat
 // gets the first answer.
 func TestRepeatAfterACrashGetsTheFirstAnswerAndDelivers(t *testing.T) {
+	t.Parallel()
 	sk := newSink(t)
 	dir, srv, cl := begin(t, sk)
 	ev := client.NewEvent{Event: event, SessionKey: "S", ID: "mine"}

@@ -97,6 +97,7 @@ func grace(t *testing.T) time.Duration {
 // The units are what systemd takes without a word, are hardened, and start
 // what they say; what stops them leaves time for the attempts in flight.
 func TestSystemdUnits(t *testing.T) {
+	t.Parallel()
 	pg, err := pgtest.Start()
 	if err != nil {
 		t.Fatal(err)
@@ -274,6 +275,7 @@ func manifest(t *testing.T) map[string]object {
 // The manifest has no field that is not one, its parts fit each other, and the
 // server starts with its environment and answers its probes.
 func TestKubernetesManifest(t *testing.T) {
+	t.Parallel()
 	objects := manifest(t)
 	pod := objects["apps/v1 Deployment"].Spec.Template.Spec
 	if len(objects) != 4 || len(pod.Containers) != 1 {

@@ -63,12 +63,14 @@ const rlimitFsize = 1
 // When the disk is full, the publisher is told so, nothing that was acknowledged is lost,
 // the process goes on, and it accepts events again as soon as there is space.
 func TestAFullDiskIsReportedAndEndsByItself(t *testing.T) {
+	t.Parallel()
 	disk := newSmallDisk(t)
 	fullDisk(t, disk)
 }
 
 // The same with a limit on the size of files, which needs no privilege.
 func TestFileSizeLimitIsAFullDisk(t *testing.T) {
+	t.Parallel()
 	fullDisk(t, smallDisk{t.TempDir(), func(pid int) { limitFiles(t, pid, smallDiskSize/4) }, func(pid int) { limitFiles(t, pid, ^uint64(0)) }})
 }
 
@@ -140,6 +142,7 @@ func fullDisk(t *testing.T, disk smallDisk) {
 // A disk without any space stops a start with a sentence, or none is needed;
 // either way what is there stays good.
 func TestStartOnAFullDisk(t *testing.T) {
+	t.Parallel()
 	disk := newSmallDisk(t)
 	srv := serve(t, disk.dir)
 	newClient(t, disk.dir)
@@ -178,6 +181,7 @@ func TestStartOnAFullDisk(t *testing.T) {
 // A data directory that cannot be written stops the start and is named. The
 // permission bits do not bind root, so root gives its powers up for it.
 func TestAReadOnlyDataDirectoryIsReported(t *testing.T) {
+	t.Parallel()
 	dir, err := os.MkdirTemp("", "callbackd-e2e-ro-")
 	if err != nil {
 		t.Fatal(err)

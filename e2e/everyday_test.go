@@ -38,6 +38,7 @@ func asJSON(t *testing.T, cl *client.Client, out any, args ...string) {
 
 // A day of an integrator, by commands alone.
 func TestEverydayCommands(t *testing.T) {
+	t.Parallel()
 	receiver, got := program(t, ok)
 	dir := t.TempDir()
 	srv := serve(t, dir)
@@ -127,6 +128,7 @@ func TestEverydayCommands(t *testing.T) {
 
 // callbacks create takes a policy as the API does, from the option or from a file.
 func TestACallbackIsCreatedWithItsPolicy(t *testing.T) {
+	t.Parallel()
 	receiver, _ := program(t, ok)
 	dir := t.TempDir()
 	srv := serve(t, dir)
@@ -168,6 +170,7 @@ func TestACallbackIsCreatedWithItsPolicy(t *testing.T) {
 }
 
 func TestEverydaySessions(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	srv := serve(t, dir)
 	cl := newClient(t, dir)
@@ -188,6 +191,7 @@ func TestEverydaySessions(t *testing.T) {
 }
 
 func TestEverydayCommandsSayWhatIsWrong(t *testing.T) {
+	t.Parallel()
 	cl := &client.Client{Base: "http://127.0.0.1:1", Account: "a", APIKey: "k", APISecret: "s"}
 	for _, c := range []struct {
 		args string

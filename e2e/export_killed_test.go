@@ -18,6 +18,7 @@ import (
 // An export of a PostgreSQL database that is killed in the middle of its writes, several
 // times, ends as the file that one run writes. Erased events are marked in it.
 func TestAKilledExportGoesOn(t *testing.T) {
+	t.Parallel()
 	pg, err := pgtest.Start()
 	if err != nil {
 		t.Fatal(err)

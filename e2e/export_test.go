@@ -14,6 +14,7 @@ import (
 // An export beside a running server has what the API shows of a delivery that was sent,
 // and goes on with a file whose last line is torn.
 func TestExportBesideAServer(t *testing.T) {
+	t.Parallel()
 	sk := newSink(t)
 	dir, _, cl := begin(t, sk)
 	a, err := cl.Publish(t.Context(), client.NewEvent{Event: event, SessionKey: "S1", Data: map[string]string{"a": "<b>"}})

@@ -21,6 +21,7 @@ import (
 // A server is ready from a write that was made to the first that was refused,
 // and says why when it is not; what was refused is counted.
 func TestReadyIsWhetherWritesAreMade(t *testing.T) {
+	t.Parallel()
 	disk := newSmallDisk(t)
 	srv := serve(t, disk.dir, "--log-level", "info")
 	cl := newClient(t, disk.dir)
@@ -79,6 +80,7 @@ func TestReadyIsWhetherWritesAreMade(t *testing.T) {
 // back for it, and made again when there is space. The reserve's own rules have
 // a test in internal/store/sqlite, which needs no mount.
 func TestAFullVolumeIsStartedAndPurged(t *testing.T) {
+	t.Parallel()
 	mount := t.TempDir()
 	if err := syscall.Mount("tmpfs", mount, "tmpfs", 0, "size=40m"); err != nil {
 		t.Logf("nothing can be mounted (%v): only the rules are tested", err)
@@ -127,6 +129,7 @@ func TestAFullVolumeIsStartedAndPurged(t *testing.T) {
 // in no other file, is started again without a byte being freed, and answers
 // reads.
 func TestAFullVolumeIsStartedAfterAKill(t *testing.T) {
+	t.Parallel()
 	mount := t.TempDir()
 	if err := syscall.Mount("tmpfs", mount, "tmpfs", 0, "size=40m"); err != nil {
 		t.Logf("nothing can be mounted (%v): only the rules are tested", err)

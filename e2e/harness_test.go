@@ -335,6 +335,8 @@ func (s *sink) take(w http.ResponseWriter, r *http.Request) {
 func (s *sink) await(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	timeout := time.After(patience)
+	ticks := time.NewTicker(20 * time.Millisecond) // what is waited for need not be an arrival
+	defer ticks.Stop()
 	for {
 		s.mu.Lock()
 		done := ok()
@@ -344,6 +346,7 @@ func (s *sink) await(t *testing.T, what string, ok func() bool) {
 		}
 		select {
 		case <-s.changed:
+		case <-ticks.C:
 		case <-timeout:
 			t.Fatalf("not within a minute: %s", what)
 		}

@@ -183,6 +183,7 @@ func (w *workers) publish(ctx context.Context, worker int) {
 // Ten nodes are replaced one after the other, behind a balancer that knows nothing of
 // homes: everything that is acknowledged arrives, in order.
 func TestTenNodesAreReplacedUnderLoad(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("ten processes")
 	}

@@ -20,6 +20,7 @@ var howtoBlock = regexp.MustCompile("(?s)```sh\n(.*?)```(?:\n\n```text\n(.*?)```
 // one bash, against a new server. What a page shows after a block must be in what the
 // block prints, line by line; "…" stands for anything.
 func TestHowToPagesWorkAsPrinted(t *testing.T) {
+	t.Parallel()
 	pages, err := filepath.Glob("../docs/howto/*.md")
 	if err != nil {
 		t.Fatal(err)

@@ -59,6 +59,7 @@ func words(t *testing.T, s string) (out []string) {
 // its data on a volume that belongs to its user. Its health check tells a
 // server that runs from one that does not.
 func TestImageStartsByDefault(t *testing.T) {
+	t.Parallel()
 	text, img := dockerfile(t)
 	describesItself(t, text, img)
 
@@ -149,6 +150,7 @@ func ignored(patterns []string, file string) bool {
 // The image is built from the code that is shipped and from nothing else: no
 // data, no key, no history.
 func TestImageIsBuiltFromTheShippedCode(t *testing.T) {
+	t.Parallel()
 	raw, err := os.ReadFile("../.dockerignore")
 	if err != nil {
 		t.Fatal(err)
@@ -225,6 +227,7 @@ func readCompose(t *testing.T) (out compose) {
 // The compose file has no field that is not one, runs the image on a volume
 // without more rights than it needs, and only the proxy is reached from outside.
 func TestComposeFile(t *testing.T) {
+	t.Parallel()
 	file := readCompose(t)
 	_, img := dockerfile(t)
 	server := file.Services["callbackd"]
@@ -303,6 +306,7 @@ func (c compose) leadsToTheServer(t *testing.T, img image) {
 // systemd starts callbackd again after every failure that may be gone by then,
 // and after no other.
 func TestUnitsRestartWhatMayPass(t *testing.T) {
+	t.Parallel()
 	busy := freePort(t)
 	first := listening(t, start(t, commandIn([]string{"CALLBACKD_LISTEN=127.0.0.1:" + busy}, "serve", "--data", t.TempDir())))
 	defer first.kill()

@@ -73,6 +73,7 @@ func lastStage(t *testing.T, folder string) {
 // A builder makes the image that the Dockerfile describes, and what the image starts is a
 // server: it runs as the image's user, with its environment, on its volume.
 func TestTheImageIsBuiltAndStarts(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("buildah"); err != nil {
 		t.Fatalf("buildah is not there; scripts/test installs it: %v", err)
 	}

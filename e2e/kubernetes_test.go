@@ -64,6 +64,7 @@ func overlay(t *testing.T, component string, replace ...string) string {
 // deploy/kubernetes is a base of kustomize whose objects have the fields that the types of
 // Kubernetes have, also with its component. A misspelt field and a wrong type are errors.
 func TestKubernetesObjectsFitTheirTypes(t *testing.T) {
+	t.Parallel()
 	const base = "Deployment callbackd\nService callbackd\nNetworkPolicy callbackd\nPodDisruptionBudget callbackd\n"
 	sorted := func(s string) map[string]bool {
 		lines := map[string]bool{}

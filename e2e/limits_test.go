@@ -35,6 +35,7 @@ const (
 // succeeds, and the process stays within 512 MiB. How much longer the other
 // key's calls take is written, and asserted nowhere: that is the machine's.
 func TestOneVisitorCannotTakeWhatOthersNeed(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	hostile, other := newClient(t, dir), newClient(t, dir)
 	deleteMany(t, dir, hostile.APIKey)

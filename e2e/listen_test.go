@@ -70,6 +70,7 @@ var noSecrets = []string{"Webhook-Timestamp", "Webhook-Signature", "X-Hub-Signat
 
 // What listen sends is what the receiver of the callback gets, but for the secret.
 func TestListenSendsWhatTheReceiverGets(t *testing.T) {
+	t.Parallel()
 	receiver, fromServer := program(t, ok)
 	mine, fromListen := program(t, ok)
 	dir := t.TempDir()
@@ -136,6 +137,7 @@ func TestListenSendsWhatTheReceiverGets(t *testing.T) {
 
 // An event without a callback is sent with defaults, and what the program answers is told.
 func TestListenWithoutACallback(t *testing.T) {
+	t.Parallel()
 	mine, got := program(t, func() int { return 500 })
 	dir := t.TempDir()
 	srv := serve(t, dir)
@@ -157,6 +159,7 @@ func TestListenWithoutACallback(t *testing.T) {
 
 // A new server on the same data goes on, and the events of the time between arrive too.
 func TestListenGoesOnAfterARestart(t *testing.T) {
+	t.Parallel()
 	mine, got := program(t, ok)
 	dir := t.TempDir()
 	srv := serve(t, dir)
@@ -182,6 +185,7 @@ func TestListenGoesOnAfterARestart(t *testing.T) {
 }
 
 func TestListenSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	srv := serve(t, dir)
 	cl := newClient(t, dir)
@@ -209,6 +213,7 @@ func TestListenSaysWhatIsWrong(t *testing.T) {
 // The receiver asks the server for the secrets that it verifies with, also for one that was
 // replaced.
 func TestListenOnAPortFindsItsSecrets(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	srv := serve(t, dir)
 	cl := newClient(t, dir)
@@ -233,6 +238,7 @@ func TestListenOnAPortFindsItsSecrets(t *testing.T) {
 
 // On a terminal there are colours, r sends the last event again, and Ctrl-C ends.
 func TestListenOnATerminal(t *testing.T) {
+	t.Parallel()
 	mine, got := program(t, ok)
 	dir := t.TempDir()
 	srv := serve(t, dir)

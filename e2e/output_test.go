@@ -34,6 +34,7 @@ func logTo(t *testing.T, dir string, args ...string) (*server, *os.File) {
 // Who reads the log may go, and who started the server may close the terminal:
 // the server goes on, and what is in flight is sent once.
 func TestAServerOutlivesItsReadersAndItsTerminal(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	srv, r := logTo(t, dir)
 	cl := newClient(t, dir)
@@ -108,6 +109,7 @@ func read(t *testing.T, url string) string {
 
 // A reader of the log that is stuck stops no call, no delivery and no stop.
 func TestAStuckLogReaderStopsNothing(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	srv, _ := logTo(t, dir, "--grace", "3s", "--log-level", "debug")
 	cl := newClient(t, dir)
@@ -128,6 +130,7 @@ func TestAStuckLogReaderStopsNothing(t *testing.T) {
 
 // 0.0.0.0 is every address of IPv4 and none of IPv6.
 func TestAnIPv4AddressIsIPv4Alone(t *testing.T) {
+	t.Parallel()
 	srv := listening(t, start(t, command("serve", "--listen", "0.0.0.0:0", "--data", t.TempDir())))
 	port, ok := strings.CutPrefix(srv.url, "http://0.0.0.0:")
 	if !ok {
@@ -143,6 +146,7 @@ func TestAnIPv4AddressIsIPv4Alone(t *testing.T) {
 // With few file descriptors a crowd of silent connections is in the log, once,
 // and new ones are answered all the same.
 func TestFewDescriptorsAreReported(t *testing.T) {
+	t.Parallel()
 	srv, r := logTo(t, t.TempDir())
 	said := make(chan string, 100)
 	go func() {

@@ -17,6 +17,7 @@ import (
 // The whole way on PostgreSQL, with a kill -9 in the middle of it: the key
 // and the proof by command, the URL with its password from a file.
 func TestPostgreSQLServesAndSurvivesAKill(t *testing.T) {
+	t.Parallel()
 	pg, err := pgtest.Start()
 	if err != nil {
 		t.Fatal(err)

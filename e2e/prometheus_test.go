@@ -140,6 +140,7 @@ func (o *outage) begin(t *testing.T) (before, during series) {
 // alerts fire within two minutes. Prometheus itself scrapes the server with the
 // configuration of deploy/, reads the alerts and every expression of the dashboard.
 func TestAlertsTellThatHalfOfTheReceiversAreDown(t *testing.T) {
+	t.Parallel()
 	o := newOutage(t)
 	before, during := o.begin(t)
 	if read(t, o.url+"/readyz"); during[`callbackd_store_deliveries_ended_total{state="failed"}`] != 0 {
@@ -401,6 +402,7 @@ func namesAreServed(t *testing.T, expr string, served series) {
 // What was accepted is delivered, failed, canceled or pending, seen from outside: also
 // after deliveries were sent again, a replay, a cancellation, and kill -9.
 func TestAcceptedIsWhatEndedAndWhatIsPending(t *testing.T) {
+	t.Parallel()
 	o := newOutage(t)
 	balanced := func(when string) series {
 		t.Helper()

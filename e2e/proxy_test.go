@@ -89,6 +89,7 @@ http {
 // console works below its path, the visitor's address is known, and streams
 // arrive at once.
 func TestBehindNginxAsTheDocumentsSay(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

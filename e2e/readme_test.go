@@ -48,6 +48,7 @@ func bash(t *testing.T, script string, env ...string) *exec.Cmd {
 // Only the ports and the first command's data directory are others. Then it
 // runs the commands that the first one has printed, as they are.
 func TestREADMETourWorksAsPrinted(t *testing.T) {
+	t.Parallel()
 	page := readme(t)
 	before, tour, ok := strings.Cut(page, "<!-- tour:start -->")
 	tour, _, ok2 := strings.Cut(tour, "<!-- tour:end -->")

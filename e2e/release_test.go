@@ -54,6 +54,7 @@ func readRelease(t *testing.T) (r release) {
 // A package has what the units need, at the places that they name, and every time in it is
 // that of the commit.
 func TestPackagesHaveWhatTheUnitsNeed(t *testing.T) {
+	t.Parallel()
 	r := readRelease(t)
 	p := r.NFPMs[0]
 	if p.BinDir != "/usr/bin" {
@@ -140,6 +141,7 @@ func packageScript(t *testing.T, name string, userExists bool, args ...string) [
 // An installation makes the user and starts nothing. An upgrade restarts what runs, node
 // after node. Only a removal stops servers.
 func TestPackageScripts(t *testing.T) {
+	t.Parallel()
 	restarts := []string{"daemon-reload", "try-restart callbackd.service", "try-restart callbackd@8080.service", "try-restart callbackd@8081.service"}
 	stops := []string{"disable --now callbackd.service", "disable --now callbackd@8080.service", "disable --now callbackd@8081.service"}
 	for _, c := range []struct {
@@ -166,6 +168,7 @@ func TestPackageScripts(t *testing.T) {
 // The binary of a release has the same bytes, whichever folder it is built in, and says which
 // commit it is of.
 func TestTheBinaryOfAReleaseIsReproducible(t *testing.T) {
+	t.Parallel()
 	b := readRelease(t).Builds[0]
 	if !slices.Equal(b.Goos, []string{"linux", "darwin", "windows"}) || !slices.Equal(b.Goarch, []string{"amd64", "arm64"}) {
 		t.Errorf("a release is for %q on %q", b.Goos, b.Goarch)

@@ -46,6 +46,7 @@ func refuses(t *testing.T, args []string, reason string) {
 // A replay goes on after kill -9 where it was: everything arrives, and what
 // comes twice was in flight.
 func TestAReplaySurvivesKillNine(t *testing.T) {
+	t.Parallel()
 	const n = 2000
 	sk := newSink(t)
 	dir := t.TempDir()

@@ -9,6 +9,7 @@ import (
 // A step that fails does not stop the later ones. The end lists each failure with
 // the command that repeats it, and only then does the script fail.
 func TestScriptsGoOnAfterAFailure(t *testing.T) {
+	t.Parallel()
 	script := func(steps string) (string, error) {
 		out, err := exec.CommandContext(t.Context(), "bash", "-c", "set -euo pipefail\n. ../scripts/steps.sh\n"+steps+"\nfinish").CombinedOutput()
 		return string(out), err
@@ -32,6 +33,7 @@ func TestScriptsGoOnAfterAFailure(t *testing.T) {
 
 // Asked for help, the script prints its usage and does nothing else.
 func TestScriptsTestPrintsItsUsage(t *testing.T) {
+	t.Parallel()
 	for _, flag := range []string{"-h", "-help", "--help"} {
 		out, err := exec.CommandContext(t.Context(), "../scripts/test", flag).CombinedOutput()
 		if err != nil {

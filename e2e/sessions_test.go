@@ -81,6 +81,7 @@ func newInspector(t *testing.T, cl *client.Client) *inspector {
 // Kill -9 under changes of sessions: what was acknowledged is there, and a
 // session is what its events say.
 func TestSessionsSurviveKills(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	srv := serve(t, dir)
 	cl := newClient(t, dir)
@@ -199,6 +200,7 @@ func (s told) wantShown(t *testing.T, cl *client.Client) {
 
 // The time frame of a key holds while the server runs and while it does not.
 func TestSessionsOfAShortKeyExpire(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	srv := serve(t, dir)
 	cl := newClientWith(t, dir, "--sessions-expire-after", "1s")
@@ -251,6 +253,7 @@ func TestSessionsOfAShortKeyExpire(t *testing.T) {
 }
 
 func TestSimulate(t *testing.T) {
+	t.Parallel()
 	sk := newSink(t)
 	dir, srv, cl := begin(t, sk)
 	with := func(more ...string) (string, string, int) {

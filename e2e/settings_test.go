@@ -89,6 +89,7 @@ func TestSettingsThatCannotBeAreExplained(t *testing.T) {
 // The environment sets what the command line does not, and the first lines
 // say where the API is and how to make a key.
 func TestServeIsConfiguredByItsEnvironment(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "a place")
 	proxy := filepath.Join(t.TempDir(), "proxy")
 	if err := os.WriteFile(proxy, []byte("http://proxy.internal:3128\n"), 0o600); err != nil {
@@ -127,6 +128,7 @@ func TestServeIsConfiguredByItsEnvironment(t *testing.T) {
 }
 
 func TestVersionAndBareCommand(t *testing.T) {
+	t.Parallel()
 	for _, arg := range []string{"version", "--version"} {
 		out, _, code := run(t, arg)
 		if code != 0 || !regexp.MustCompile(`^callbackd \d+\.\d+\.\d+ \((commit [0-9a-f]{40}( with changes)?, 20\S+Z, )?go1\.\S+, linux/\S+\)\n$`).MatchString(out) {
@@ -142,6 +144,7 @@ func TestVersionAndBareCommand(t *testing.T) {
 
 // Commands have the same exit code for what cannot be.
 func TestCommandsThatCannotBeAreExplained(t *testing.T) {
+	t.Parallel()
 	for _, args := range [][]string{
 		{"server"}, {"keys", "create"}, {"keys", "create", "--account", "a", "--sessions-expire-after=-1d"}, {"keys", "rotate", "k", "--overlap=-1d"},
 		{"listen", "--status", "1"}, {"listen", "--fail=-1"}, {"listen", "--delay=-1d"}, {"replay", "start", "--account", "a", "--key", "k", "--secret", "s", "--since", "a month"},

@@ -16,6 +16,7 @@ import (
 // with a secret that its receiver brought along. @octokit/webhooks-methods,
 // standardwebhooks and node:crypto verify the requests.
 func TestForeignLibrariesVerifySignatures(t *testing.T) {
+	t.Parallel()
 	const theirs, standard = "It's a Secret to Everybody", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 	dir := t.TempDir()
 	srv, cl := serve(t, dir), newClient(t, dir)

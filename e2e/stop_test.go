@@ -15,6 +15,7 @@ import (
 )
 
 func TestStopLosesNothing(t *testing.T) {
+	t.Parallel()
 	sk := newSink(t)
 	dir, srv, cl := begin(t, sk)
 	const n = 300
@@ -59,6 +60,7 @@ func hanging(sk *sink) (letGo func()) {
 // attempt is broken off, recorded as such, and made again at the next start,
 // without using up the schedule.
 func TestStopBreaksOffWhatOutlastsTheGrace(t *testing.T) {
+	t.Parallel()
 	sk := newSink(t)
 	letGo := hanging(sk)
 	dir, srv, cl := begin(t, sk, "--grace", "300ms")
@@ -91,6 +93,7 @@ func TestStopBreaksOffWhatOutlastsTheGrace(t *testing.T) {
 
 // A second signal does not wait for --grace.
 func TestSecondSignalEndsTheWait(t *testing.T) {
+	t.Parallel()
 	sk := newSink(t)
 	hanging(sk)
 	dir, srv, cl := begin(t, sk, "--grace", "10m")

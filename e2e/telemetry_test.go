@@ -163,6 +163,7 @@ func traced(t *testing.T, environment ...string) (srv *server, cl *client.Client
 // With the standard variables the spans of an event come to a collector, as children of the
 // caller's span, and the receiver's are children of the attempts.
 func TestTracesComeToACollector(t *testing.T) {
+	t.Parallel()
 	c := newCollector(t)
 	srv, _, attempts := traced(t, "OTEL_EXPORTER_OTLP_ENDPOINT="+c.URL, "OTEL_METRIC_EXPORT_INTERVAL=200", "OTEL_SERVICE_NAME=hooks")
 	if code := srv.term(t); code != 0 {
@@ -232,6 +233,7 @@ func TestTracesComeToACollector(t *testing.T) {
 
 // Without a collector the receiver gets the trace of the caller, and nothing when there is none.
 func TestTheCallersTraceIsPassedOn(t *testing.T) {
+	t.Parallel()
 	_, _, attempts := traced(t)
 	for _, h := range attempts[:2] {
 		if h.Get("traceparent") != callersParent || h.Get("tracestate") != "vendor=1" {
@@ -245,6 +247,7 @@ func TestTheCallersTraceIsPassedOn(t *testing.T) {
 
 // A collector that never answers holds neither events nor the stop.
 func TestACollectorThatHangsHoldsNothing(t *testing.T) {
+	t.Parallel()
 	open := make(chan struct{})
 	hanging := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-open }))
 	t.Cleanup(func() { close(open); hanging.Close() })
@@ -264,6 +267,7 @@ func TestACollectorThatHangsHoldsNothing(t *testing.T) {
 
 // A value that callbackd does not support ends the start, with what to do.
 func TestOpenTelemetryThatIsNotSupportedIsRefused(t *testing.T) {
+	t.Parallel()
 	for variable, says := range map[string]string{
 		"OTEL_EXPORTER_OTLP_PROTOCOL=grpc": "http/protobuf only",
 		"OTEL_TRACES_EXPORTER=zipkin":      "set it to otlp or none",

@@ -14,6 +14,7 @@ import (
 // trigger publishes marked tests that arrive as real events do, and its exit code says
 // whether they did.
 func TestTrigger(t *testing.T) {
+	t.Parallel()
 	const event = "SESSION:COMPLETE"
 	var status atomic.Int64
 	status.Store(200)
