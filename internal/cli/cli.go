@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"os/user"
 	"reflect"
+	"strings"
 	"syscall"
 	"time"
 
@@ -91,6 +92,25 @@ type exit int
 
 func (e exit) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 
+// withHelp returns the text of an error in the arguments, and names the help of the command as
+// far as it was understood.
+func withHelp(err error) string {
+	command := "callbackd"
+	var wrong *kong.ParseError
+	if errors.As(err, &wrong) && wrong.Context != nil {
+		for _, p := range wrong.Context.Path {
+			if p.Command != nil {
+				command += " " + p.Command.Name
+			}
+		}
+	}
+	text, see := err.Error(), "; see"
+	if strings.HasSuffix(text, "?") { // did you mean …?
+		see = " See"
+	}
+	return fmt.Sprintf("%s%s `%s --help`", text, see, command)
+}
+
 // Main runs the command in args and returns the exit code.
 func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	code := -1
@@ -118,7 +138,7 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = checkEmpty(k, empty)
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "callbackd: %v; `callbackd --help` lists the commands and their options\n", err)
+		fmt.Fprintln(stderr, "callbackd:", withHelp(err))
 		return exitSetting
 	}
 	fromProfile, err := useProfile(k)

@@ -89,9 +89,6 @@ func (c *keysLinkCmd) Run(e *env) error {
 
 func (c *keysLinkCmd) create(e *env, s store.Store, hash [32]byte, link callbackd.ConsoleLink) error {
 	key, err := s.Key(e.ctx, c.Key)
-	if callbackd.KindOf(err) == callbackd.KindNotFound && err != nil {
-		return callbackd.Errorf(callbackd.KindNotFound, "there is no API key %s; `callbackd keys list` shows them", c.Key)
-	}
 	if err != nil {
 		return err
 	}

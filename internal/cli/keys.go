@@ -291,7 +291,11 @@ func (c *keysRotateCmd) Run(e *env) error {
 		return err
 	}
 	waitForServers()
-	_, err = fmt.Fprintf(e.stdout, "api key     %s\napi secret  %s\n", c.Key, secret.Reveal())
+	old := "The old secret is no longer valid."
+	if c.Overlap > 0 {
+		old = "The old secret stays valid until " + until.UTC().Format(time.RFC3339) + "."
+	}
+	_, err = fmt.Fprintf(e.stdout, "api key     %s\napi secret  %s\n\n%s\n", c.Key, secret.Reveal(), old)
 	return err
 }
 

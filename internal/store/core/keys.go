@@ -233,6 +233,9 @@ func (s *Store) cachedKey(ctx context.Context, apiKey string, id callbackd.KeyID
 	if err != nil {
 		return nil, err
 	}
+	if key == nil && id == 0 {
+		return nil, noKey(apiKey)
+	}
 	if key == nil {
 		return nil, errNoKey
 	}
