@@ -80,8 +80,10 @@ func (c *Console) callback(w http.ResponseWriter, req *userRequest) error {
 	if err := c.fillStats(req, p); err != nil {
 		return err
 	}
-	if p.First, err = c.firstRun(req, cb.Key, ""); err != nil {
-		return err
+	if !cb.OfSession() {
+		if p.First, err = c.firstRun(req, cb.Key, ""); err != nil {
+			return err
+		}
 	}
 	return c.render(w, http.StatusOK, "callback", p)
 }

@@ -90,7 +90,7 @@ func (c *Console) delivery(w http.ResponseWriter, req *userRequest) error {
 	if err := c.explain(req, p, cb.Key, id); err != nil {
 		return err
 	}
-	if d.Test {
+	if d.Test && !cb.OfSession() {
 		if p.First, err = c.firstRun(req, cb.Key, ""); err != nil {
 			return err
 		}

@@ -59,6 +59,12 @@ func TestWhoSeesAFirstRun(t *testing.T) {
 	if form := operator.follows("/console/?key="+s.Key.APIKey, "New callback"); form != "/console/callbacks/new?key="+s.Key.APIKey {
 		t.Errorf("the form of the operator is %s", form)
 	}
+	made, err := s.Client(s.Key).CreateSession(t.Context(), client.NewSession{Callback: &client.NewSessionCallback{URL: "https://partner.example/hook", Events: []string{"SESSION:COMPLETE"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	holder := s.visitor(t).signIn(s.Key)
+	holder.lacks(holder.follows("/console/sessions/"+made.SessionKey, "https://partner.example/hook"), firstRunTitle) // "Create a callback" on the page of one
 	for _, event := range []string{"SESSION:COMPLETE", "SESSION:STATUS_CHANGE"} {
 		s.register(s.Key, client.NewCallback{Event: event, URL: "http://127.0.0.1:9/"})
 	}

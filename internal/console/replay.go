@@ -67,16 +67,16 @@ func (c *Console) replaySelection(req *userRequest, r *callbackd.Replay) ([]stri
 		parts, err := c.filterParts(req, &f)
 		return append([]string{r.Cancel.Why()}, parts...), err
 	}
-	parts := []string{"delivered, failed, canceled or expired"}
+	parts := []string{"deliveries that are delivered, failed, canceled or expired"}
 	switch {
 	case f.Missing && len(f.States) == 0:
-		parts = []string{"not delivered"}
+		parts = []string{"events that were not delivered"}
 	case len(f.States) > 0:
 		states := make([]string, len(f.States))
 		for i, s := range f.States {
 			states[i] = string(s)
 		}
-		parts = []string{strings.Join(states, ", ")}
+		parts = []string{"deliveries that are " + strings.Join(states, " or ")}
 	}
 	more, err := c.filterParts(req, &f)
 	if err != nil {
