@@ -9,7 +9,7 @@ import (
 const MaxOwnEventType = 64
 
 // reservedWords begin the names of callbackd's own types, also of those that it will have.
-var reservedWords = []string{"SESSION", "CALLBACK", "DELIVERY", "BACKLOG", "CERTIFICATE", "SILENCE", "DISK", "NODE", "CALLBACKD", "EXAM"}
+var reservedWords = []string{"SESSION", "CALLBACK", "DELIVERY", "BACKLOG", "CERTIFICATE", "SILENCE", "DISK", "NODE", "ARCHIVE", "CALLBACKD", "EXAM"}
 
 // IsOwn reports whether t can be the name of a platform's own event type: two or more words
 // of capital letters, digits and underscores with colons between them, such as

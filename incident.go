@@ -36,10 +36,11 @@ const (
 	TopicSilence     Topic = "silence"
 	TopicDisk        Topic = "disk"
 	TopicNode        Topic = "node"
+	TopicArchive     Topic = "archive"
 )
 
 // Topics lists the topics.
-var Topics = []Topic{TopicCallback, TopicDeliveries, TopicBacklog, TopicCertificate, TopicSilence, TopicDisk, TopicNode}
+var Topics = []Topic{TopicCallback, TopicDeliveries, TopicBacklog, TopicCertificate, TopicSilence, TopicDisk, TopicNode, TopicArchive}
 
 // topicOf has the topic of each kind of incident.
 var topicOf = map[EventType]Topic{
@@ -52,6 +53,7 @@ var topicOf = map[EventType]Topic{
 	NoticeSilence:     TopicSilence,
 	NoticeDisk:        TopicDisk,
 	NoticeNodeLost:    TopicNode,
+	NoticeArchive:     TopicArchive,
 }
 
 // IncidentSubject is what has at most one open incident.
@@ -89,6 +91,7 @@ type IncidentFacts struct {
 	Free    int64         `json:",omitempty"` // bytes of the volume
 	Node    string        `json:",omitempty"`
 	NodeID  NodeID        `json:",omitempty"` // of the lost node
+	Error   string        `json:",omitempty"` // why the archive cannot be written
 }
 
 // Subject returns what the condition is about.
@@ -167,6 +170,15 @@ func DiskCondition(free, low int64) *Condition {
 	return &Condition{Kind: NoticeDisk, Facts: IncidentFacts{Free: free}}
 }
 
+// ArchiveCondition returns the condition of an archive that could not be written since a time;
+// nil when err is nil.
+func ArchiveCondition(since time.Time, err error) *Condition {
+	if err == nil {
+		return nil
+	}
+	return &Condition{Kind: NoticeArchive, Facts: IncidentFacts{Since: since, Error: clipStored(err.Error(), MaxArchiveError)}}
+}
+
 // NodeLostCondition returns the condition of a node whose lease expired.
 func NodeLostCondition(id NodeID, name string) *Condition {
 	name = clipStored(name, MaxActorText)
@@ -238,6 +250,8 @@ const (
 	MaxExpect = 30 * 24 * time.Hour
 	// MaxMute is the longest time for which an incident can be muted.
 	MaxMute = 30 * 24 * time.Hour
+	// MaxArchiveError is how many bytes are stored of why the archive cannot be written.
+	MaxArchiveError = 500
 	// MaxClosedIncidents is how many closed incidents of an API key are stored.
 	MaxClosedIncidents = 1000
 )

@@ -1,6 +1,7 @@
 package callbackd_test
 
 import (
+	"errors"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -140,6 +141,9 @@ func TestTheTextsOfAllKinds(t *testing.T) {
 		{callbackd.NodeLostCondition(1, "a"),
 			"The lease of the node a expired. The other nodes took over its work.",
 			"The node a is back, or was lost an hour ago."},
+		{callbackd.ArchiveCondition(noon, errors.New("write a: no space left on device")),
+			"The archive could not be written since 2026-03-01 12:00:00 UTC. Retention waits: nothing is removed until the archive can be written again. The error: write a: no space left on device.",
+			"The archive can be written again, and retention goes on."},
 	} {
 		i := callbackd.OpenIncident(c.condition, nil, noon)
 		if got := i.Text(); got != c.open {

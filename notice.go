@@ -19,6 +19,7 @@ const (
 	NoticeSilence     EventType = "SILENCE"
 	NoticeDisk        EventType = "DISK:LOW"
 	NoticeNodeLost    EventType = "NODE:LOST"
+	NoticeArchive     EventType = "ARCHIVE:FAILING"
 )
 
 // SessionEvents lists the types of events of sessions, which a platform publishes: PAVE's
@@ -26,7 +27,7 @@ const (
 var SessionEvents = []EventType{SMSProcess, StageChange, StatusChange, Complete, NoteInsert, SMSRequested}
 
 // NoticeTypes lists the types of notices.
-var NoticeTypes = []EventType{NoticeFailing, NoticePaused, NoticeRecovered, NoticeExhausted, NoticeBacklog, NoticeCertificate, NoticeSilence, NoticeDisk, NoticeNodeLost}
+var NoticeTypes = []EventType{NoticeFailing, NoticePaused, NoticeRecovered, NoticeExhausted, NoticeBacklog, NoticeCertificate, NoticeSilence, NoticeDisk, NoticeNodeLost, NoticeArchive}
 
 // IsNotice reports whether t is the type of a notice.
 func (t EventType) IsNotice() bool { return slices.Contains(NoticeTypes, t) }
@@ -149,6 +150,8 @@ func (i *Incident) Text() string {
 		return fmt.Sprintf("The volume of the data directory has %d MiB free. Make room, or start with a shorter --retention.", f.Free>>20)
 	case NoticeNodeLost:
 		return "The lease of the node " + f.Node + " expired. The other nodes took over its work."
+	case NoticeArchive:
+		return "The archive could not be written since " + noticeTime(f.Since) + ". Retention waits: nothing is removed until the archive can be written again. The error: " + f.Error + "."
 	}
 	return "T" + who + " has been failing since " + noticeTime(f.Since) + f.lastFailure() + "."
 }
@@ -172,6 +175,8 @@ func (i *Incident) endText() string {
 		return "Something was accepted for " + f.expecting(who) + ", or nothing is expected any more."
 	case i.Topic == TopicDisk:
 		return "The volume of the data directory has enough space again."
+	case i.Topic == TopicArchive:
+		return "The archive can be written again, and retention goes on."
 	}
 	return "The node " + f.Node + " is back, or was lost an hour ago."
 }

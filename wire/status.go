@@ -14,6 +14,9 @@ type Status struct {
 	Pending   *int64           `json:"pending"`   // deliveries; null: the store did not answer
 	OldestDue *time.Time       `json:"oldest_due"`
 	Incidents *StatusIncidents `json:"incidents"` // null: the store did not answer
+	// Archive says why the archive cannot be written, so that nothing old is removed; it is
+	// null when it can be. Of several nodes only the one that removes old events has it.
+	Archive *StatusArchive `json:"archive"`
 	// Troubled is the number of callbacks that fail, are paused or are late, up to 20.
 	Troubled int           `json:"troubled"`
 	Nodes    []StatusNode  `json:"nodes"`
@@ -25,6 +28,12 @@ type StatusIncidents struct {
 	Open         int64 `json:"open"`
 	Mails        int64 `json:"mails_waiting"` // of which a mail is to be sent
 	MailsFailing int64 `json:"mails_failing"` // of which a mail could not be sent yet
+}
+
+// StatusArchive is an archive that cannot be written.
+type StatusArchive struct {
+	FailingSince time.Time `json:"failing_since"`
+	Error        string    `json:"error"`
 }
 
 // StatusNode is a node on the database.

@@ -49,6 +49,22 @@ func TestTheCallbackOfASession(t *testing.T) {
 	b.waits(fmt.Sprintf(`document.querySelector("#callback").value === "%d" && document.querySelector("#session").value === %q`, made.Callback.ID, made.SessionKey))
 	b.button("Count")
 	b.sees("0 deliveries would be replayed")
+
+	// A person types the session: its callback is offered before the form is sent. No list has it.
+	offered := func(sel string) string {
+		return fmt.Sprintf(`document.querySelector('%s option[value="%d"]')`, sel, made.Callback.ID)
+	}
+	for path, sel := range map[string]string{"/console/replays/new": "#target", "/console/deliveries/cancel": "#callback"} {
+		b.open(path)
+		b.waits("!" + offered(sel))
+		b.fill("#session", made.SessionKey)
+		b.do(chromedp.Blur(chromedp.CSS("#session")))
+		b.waits("!!" + offered(sel))
+		b.choose(sel, fmt.Sprint(made.Callback.ID))
+		b.fill("#session", "another")
+		b.do(chromedp.Blur(chromedp.CSS("#session")))
+		b.waits("!" + offered(sel) + ` || document.querySelector("` + sel + `").value !== ""`)
+	}
 	b.clean()
 }
 

@@ -174,7 +174,10 @@ func Start(ctx context.Context, c Config) (_ *App, err error) {
 	a.teardown.add("membership", a.leave)
 	send := sender.New(transport, Version, obs.Limit(c.Log, time.Minute, "local fault"))
 	if a.archive = a.newArchiver(c.Archive, send.Request); a.archive != nil {
-		metrics.WatchArchive(a.archive.events.Load, a.archive.failing.Load)
+		metrics.WatchArchive(a.archive.events.Load, func() bool {
+			_, err := a.archiveFailing()
+			return err != nil
+		})
 	}
 	a.background = newBackground(ctx)
 	a.teardown.add("background jobs", a.background.stop)

@@ -22,8 +22,40 @@ type archiver struct {
 	dir     string
 	to      *archive.Writer
 	from    export.Exporter
-	events  atomic.Int64 // that were written since the start
-	failing atomic.Bool  // the last try failed
+	events  atomic.Int64                   // that were written since the start
+	failure atomic.Pointer[archiveFailure] // nil: the last try was well
+}
+
+// archiveFailure says why the archive cannot be written, and since when.
+type archiveFailure struct {
+	since time.Time
+	err   error
+}
+
+// tried notes how a try to write the archive ended.
+func (r *archiver) tried(err error) {
+	if err == nil {
+		r.failure.Store(nil)
+		return
+	}
+	f := &archiveFailure{since: time.Now(), err: err}
+	if before := r.failure.Load(); before != nil {
+		f.since = before.since
+	}
+	r.failure.Store(f)
+}
+
+// archiveFailing returns why the archive cannot be written, and since when; nil when it can be.
+// Only the node that removes old events knows it.
+func (a *App) archiveFailing() (since time.Time, err error) {
+	if a.archive == nil || !a.runsSingletonJobs() {
+		return since, nil
+	}
+	f := a.archive.failure.Load()
+	if f == nil {
+		return since, nil
+	}
+	return f.since, f.err
 }
 
 // newArchiver returns nil when the server has no archive.
@@ -69,7 +101,9 @@ func (s *eventSweep) remove(ctx context.Context, q store.Sweep) (store.Swept, er
 	}
 	if len(swept.Events) > 0 {
 		err = s.archive.write(ctx, swept.Events)
-		s.archive.failing.Store(err != nil && ctx.Err() == nil)
+		if ctx.Err() == nil {
+			s.archive.tried(err)
+		}
 	}
 	if err != nil || len(swept.Events) == 0 {
 		return swept, err

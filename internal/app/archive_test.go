@@ -50,14 +50,14 @@ func retentionArchives(t *testing.T, server, _ store.Store) {
 			t.Fatal("retention goes on without its archive")
 		}
 	}
-	if now := linesByID(t, exported(t, server, store.AllKeys, 0)); len(now) != len(before) || !e.archive.failing.Load() {
+	if now := linesByID(t, exported(t, server, store.AllKeys, 0)); len(now) != len(before) || e.archive.failure.Load() == nil {
 		t.Fatalf("%d of %d events are left while the archive cannot be written", len(now), len(before))
 	}
 	if err := os.Remove(dir); err != nil {
 		t.Fatal(err)
 	}
 	steps(t, e)
-	if e.archive.failing.Load() {
+	if e.archive.failure.Load() != nil {
 		t.Error("the archive counts as failing after it was written")
 	}
 	left := linesByID(t, exported(t, server, store.AllKeys, 0))

@@ -19,7 +19,7 @@ const watchEvery = 5 * time.Second
 func (a *App) newWatcher(c Config, m *obs.Metrics) *notices.Watcher {
 	o := notices.Options{
 		Store: a.store, Log: c.Log, OperatorKey: c.NoticeKey, Accepted: m.Accepted, Now: c.watchClock,
-		BacklogOld: c.BacklogOld, DiskLow: c.DiskLow,
+		BacklogOld: c.BacklogOld, DiskLow: c.DiskLow, Archive: a.archiveFailing,
 	}
 	if c.Mail != nil {
 		o.Mailer, o.Mailed = c.Mail, m.Mailed

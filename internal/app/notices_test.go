@@ -6,6 +6,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -222,6 +225,64 @@ func TestTheOperatorIsToldOfAFullDiskAndOfALostNode(t *testing.T) {
 	}
 	if n := len(others.got); n != 0 {
 		t.Errorf("another key got %d notices, want none", n)
+	}
+}
+
+// While the archive cannot be written, nothing is removed and the operator is told, in a notice and
+// in the status. When it can be written again, the notice has its end.
+func TestTheOperatorIsToldOfAnArchiveThatCannotBeWritten(t *testing.T) {
+	operators, receiver := tellMe(t), tellMe(t)
+	c := config(t.TempDir())
+	c.NoticeKey, c.Archive = "operator", filepath.Join(t.TempDir(), "archive")
+	if err := os.WriteFile(c.Archive, nil, 0o600); err != nil { // in the place of the directory
+		t.Fatal(err)
+	}
+	w := startWatched(t, c)
+	told, _ := w.client("operator")
+	key, k := w.client("acme")
+	register(t, told, operators.URL, nil, nil, callbackd.NoticeArchive)
+	register(t, key, receiver.URL, nil, nil, callbackd.Complete)
+	for range 2 { // the newest event of a session stays
+		if _, err := key.Publish(t.Context(), client.NewEvent{Event: string(callbackd.Complete), SessionKey: "S"}); err != nil {
+			t.Fatal(err)
+		}
+		w.next(receiver)
+	}
+	w.until("the end of both deliveries", func() bool {
+		page, err := w.store.ListDeliveries(t.Context(), store.DeliveryQuery{Key: k.ID, State: callbackd.Delivered, Limit: 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(page.Deliveries) == 2
+	})
+	ask := w.operator(c)
+	status := func() *wire.StatusArchive { s := ask.read(t.Context()); return s.Archive }
+	if s := status(); s != nil {
+		t.Errorf("the status has %+v before anything was archived", s)
+	}
+	sweep := &eventSweep{store: w.store, log: w.log, retention: -48 * time.Hour, archive: w.archive}
+	if _, err := sweep.step(t.Context()); err == nil {
+		t.Fatal("retention goes on without its archive")
+	}
+	if s := status(); s == nil || !strings.Contains(s.Error, c.Archive) || s.FailingSince.IsZero() {
+		t.Errorf("the status has %+v while the archive cannot be written", s)
+	}
+	first := w.next(operators)
+	if first.Event != string(callbackd.NoticeArchive) || first.State != "open" || first.Account != "" || first.Since == nil || !strings.Contains(first.Text, c.Archive) {
+		t.Errorf("the notice is %+v", first)
+	}
+	if page, err := w.store.ListEvents(t.Context(), store.EventQuery{Key: k.ID, Limit: 3}); err != nil || len(page.Events) != 2 {
+		t.Errorf("%d events are stored while the archive cannot be written, %v; want 2", len(page.Events), err)
+	}
+	if err := os.Remove(c.Archive); err != nil {
+		t.Fatal(err)
+	}
+	steps(t, sweep)
+	if n := w.next(operators); n.Event != string(callbackd.NoticeArchive) || n.State != "closed" || n.Incident != first.Incident {
+		t.Errorf("the notice of the end is %+v", n)
+	}
+	if s := status(); s != nil {
+		t.Errorf("the status has %+v after the archive was written", s)
 	}
 }
 

@@ -92,6 +92,9 @@ func (o *operator) read(ctx context.Context) wire.Status {
 	if f, err := a.store.Figures(ctx); err == nil {
 		out.Incidents = &wire.StatusIncidents{Open: f.Incidents.Open, Mails: f.Incidents.Mails, MailsFailing: f.Incidents.MailsFailing}
 	}
+	if since, err := a.archiveFailing(); err != nil {
+		out.Archive = &wire.StatusArchive{FailingSince: since.UTC(), Error: err.Error()}
+	}
 	nodes, _ := a.nodes(ctx) // none when the store does not answer: Reason says why
 	for _, n := range nodes {
 		out.Nodes = append(out.Nodes, wire.StatusNode{Name: n.Name, Address: n.Address, Version: n.Version, StartedAt: n.StartedAt.UTC(), Self: n.Self, Shards: n.Shards, InFlight: n.InFlight})

@@ -3,6 +3,7 @@ package callbacks
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"callbackd"
@@ -74,6 +75,8 @@ func sampleCondition(t callbackd.EventType, at time.Time) *callbackd.Condition {
 		return callbackd.SilenceCondition(cb, hour, at)
 	case callbackd.NoticeDisk:
 		return callbackd.DiskCondition(callbackd.DefaultDiskLow/2, callbackd.DefaultDiskLow)
+	case callbackd.NoticeArchive:
+		return callbackd.ArchiveCondition(hour, errors.New("write /srv/archive/2026-01-02.local.jsonl.zst: no space left on device"))
 	case callbackd.NoticeNodeLost:
 		return callbackd.NodeLostCondition(2, "node-2")
 	}

@@ -118,6 +118,9 @@ func (c *statusCmd) print(out io.Writer, s *wire.Status) error {
 		}
 		row("incidents", "%s open%s", humanize.Number(i.Open), mails)
 	}
+	if a := s.Archive; a != nil {
+		row("archive", "CANNOT BE WRITTEN since %s, so nothing old is removed: %s", humanize.Time(a.FailingSince), safetext.Escape(a.Error))
+	}
 	for _, n := range s.Nodes {
 		self := ""
 		if n.Self {

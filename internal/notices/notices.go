@@ -44,6 +44,9 @@ type Options struct {
 	// DiskFree returns the free bytes of the volume of the data directory; nil: there is
 	// none.
 	DiskFree func() int64
+	// Archive returns why the archive cannot be written, and since when; nil: it can be. nil:
+	// there is none.
+	Archive func() (since time.Time, err error)
 	// Nodes returns the nodes that are alive, by their names: of each the greatest ID. nil:
 	// there is one only.
 	Nodes func(ctx context.Context) (map[string]callbackd.NodeID, error)

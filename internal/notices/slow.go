@@ -64,6 +64,9 @@ func (w *Watcher) lookSlowly(ctx context.Context, now time.Time) error {
 	if w.DiskFree != nil {
 		add(callbackd.DiskCondition(w.DiskFree(), w.DiskLow))
 	}
+	if w.Archive != nil {
+		add(callbackd.ArchiveCondition(w.Archive()))
+	}
 	w.slow.found, w.slow.at, w.slow.next = found, now, now.Add(max(slowEvery, slowFactor*time.Since(start)))
 	return nil
 }

@@ -112,7 +112,7 @@ func (m *Metrics) WatchInFlight(inFlight func() int) {
 // WatchArchive adds metrics of the archive of what retention removes.
 func (m *Metrics) WatchArchive(events func() int64, failing func() bool) {
 	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "callbackd_archived_events_total",
-		Help: "Events that were written to the archive, only with --archive."}, func() float64 { return float64(events()) }),
+		Help: "Events that were written to the archive, only with --archive. Of several nodes, the one that removes old events knows it."}, func() float64 { return float64(events()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "callbackd_archive_failing",
 			Help: "Whether the archive could not be written at the last try, so that retention waits; only with --archive."}, func() float64 {
 			if failing() {

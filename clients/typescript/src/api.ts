@@ -37,6 +37,19 @@ export interface Status {
   pending: number | null;
   /** Since when a delivery has been due, the oldest one of callbacks that are not paused; null: none is due. */
   oldest_due: string | null;
+  /** null: the store did not answer. */
+  incidents?: {
+    open: number;
+    /** Incidents of which a mail is to be sent. */
+    mails_waiting: number;
+    /** Incidents of which a mail could not be sent yet. */
+    mails_failing: number;
+  } | null;
+  /** Why the archive (`serve --archive`) cannot be written, so that nothing old is removed; null: it can be. Of several nodes only the one that removes old events has it. */
+  archive?: {
+    failing_since: string;
+    error: string;
+  } | null;
   /** Callbacks that fail, are paused or are late, up to 20. */
   troubled: number;
   nodes: Array<{
@@ -120,7 +133,7 @@ export interface SMSRequestedEvent {
 
 /** A notice of an incident. Members that do not apply are absent. The callback's payload is added to the members. */
 export interface NoticeEvent {
-  event: "CALLBACK:FAILING" | "CALLBACK:PAUSED" | "CALLBACK:RECOVERED" | "DELIVERY:FAILED" | "BACKLOG:OLD" | "CERTIFICATE:ENDING" | "SILENCE" | "DISK:LOW" | "NODE:LOST";
+  event: "CALLBACK:FAILING" | "CALLBACK:PAUSED" | "CALLBACK:RECOVERED" | "DELIVERY:FAILED" | "BACKLOG:OLD" | "CERTIFICATE:ENDING" | "SILENCE" | "DISK:LOW" | "NODE:LOST" | "ARCHIVE:FAILING";
   /** The same for all notices about one callback, volume or node; so they arrive in order. */
   session_key: string;
   incident: string;
@@ -171,7 +184,7 @@ export interface EventKindList {
   data: Array<EventKind>;
 }
 
-/** PAVE's five: SESSION:SMS_PROCESS, SESSION:STAGE_CHANGE, SESSION:STATUS_CHANGE, SESSION:COMPLETE and SESSION:NOTE_INSERT. callbackd's own SESSION:SMS_REQUESTED. The notices about callbackd itself: CALLBACK:FAILING, CALLBACK:PAUSED, CALLBACK:RECOVERED, DELIVERY:FAILED, BACKLOG:OLD, CERTIFICATE:ENDING, SILENCE, DISK:LOW and NODE:LOST. And the platform's own types (`serve --event-types`), such as VEHICLE:ARRIVED. `GET /v1/event-types` lists all of them. */
+/** PAVE's five: SESSION:SMS_PROCESS, SESSION:STAGE_CHANGE, SESSION:STATUS_CHANGE, SESSION:COMPLETE and SESSION:NOTE_INSERT. callbackd's own SESSION:SMS_REQUESTED. The notices about callbackd itself: CALLBACK:FAILING, CALLBACK:PAUSED, CALLBACK:RECOVERED, DELIVERY:FAILED, BACKLOG:OLD, CERTIFICATE:ENDING, SILENCE, DISK:LOW, NODE:LOST and ARCHIVE:FAILING. And the platform's own types (`serve --event-types`), such as VEHICLE:ARRIVED. `GET /v1/event-types` lists all of them. */
 export type EventType = string;
 
 /** PAVE's five, and callbackd's own SMS_REQUESTED. */

@@ -84,6 +84,30 @@
     });
   }
 
+  // A form that offers callbacks asks for those of a session when the session or the API key
+  // is another one. The page has them too after it was sent.
+  const offers = document.querySelector("form[data-offers]");
+  if (offers) {
+    let last = null;
+    const offer = async () => {
+      last?.abort();
+      last = new AbortController();
+      const url = new URL(location.pathname, location.href);
+      url.search = new URLSearchParams(new FormData(offers));
+      const res = await fetch(url, { headers: { Accept: "text/html" }, redirect: "error", signal: last.signal });
+      if (!res.ok) return;
+      const next = new DOMParser().parseFromString(await res.text(), "text/html");
+      for (const select of offers.querySelectorAll("select[data-callbacks]")) {
+        const chosen = select.value, now = next.getElementById(select.id);
+        if (!now) continue;
+        select.replaceChildren(...now.childNodes);
+        select.value = chosen;
+        if (select.selectedIndex < 0) select.value = "";
+      }
+    };
+    offers.addEventListener("change", (e) => { if (e.target.name === "session" || e.target.name === "key") offer().catch(() => {}); });
+  }
+
   // The form of a callback shows the body of the event that is chosen.
   document.querySelector("form[data-try] select[name=event]")?.addEventListener("change", (e) => {
     for (const d of document.querySelectorAll("[data-sample]")) d.open = d.dataset.sample === e.target.value;

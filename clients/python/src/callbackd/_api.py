@@ -31,6 +31,25 @@ class LogLevel(t.TypedDict):
 
 
 
+class StatusIncidents(t.TypedDict):
+    """null: the store did not answer."""
+
+    open: int
+    # Incidents of which a mail is to be sent.
+    mails_waiting: int
+    # Incidents of which a mail could not be sent yet.
+    mails_failing: int
+
+
+
+class StatusArchive(t.TypedDict):
+    """Why the archive (`serve --archive`) cannot be written, so that nothing old is removed; null: it can be. Of several nodes only the one that removes old events has it."""
+
+    failing_since: str
+    error: str
+
+
+
 class StatusNodes(t.TypedDict):
     name: str
     address: str
@@ -67,6 +86,10 @@ class Status(t.TypedDict):
     pending: int | None
     # Since when a delivery has been due, the oldest one of callbacks that are not paused; null: none is due.
     oldest_due: str | None
+    # null: the store did not answer.
+    incidents: t.NotRequired[StatusIncidents | None]
+    # Why the archive (`serve --archive`) cannot be written, so that nothing old is removed; null: it can be. Of several nodes only the one that removes old events has it.
+    archive: t.NotRequired[StatusArchive | None]
     # Callbacks that fail, are paused or are late, up to 20.
     troubled: int
     nodes: list[StatusNodes]
@@ -150,7 +173,7 @@ class SMSRequestedEvent(t.TypedDict):
 class NoticeEvent(t.TypedDict):
     """A notice of an incident. Members that do not apply are absent. The callback's payload is added to the members."""
 
-    event: t.Literal["CALLBACK:FAILING", "CALLBACK:PAUSED", "CALLBACK:RECOVERED", "DELIVERY:FAILED", "BACKLOG:OLD", "CERTIFICATE:ENDING", "SILENCE", "DISK:LOW", "NODE:LOST"]
+    event: t.Literal["CALLBACK:FAILING", "CALLBACK:PAUSED", "CALLBACK:RECOVERED", "DELIVERY:FAILED", "BACKLOG:OLD", "CERTIFICATE:ENDING", "SILENCE", "DISK:LOW", "NODE:LOST", "ARCHIVE:FAILING"]
     # The same for all notices about one callback, volume or node; so they arrive in order.
     session_key: str
     incident: str
@@ -1892,7 +1915,7 @@ class SettingList(t.TypedDict):
     data: list[Setting]
 
 
-# PAVE's five: SESSION:SMS_PROCESS, SESSION:STAGE_CHANGE, SESSION:STATUS_CHANGE, SESSION:COMPLETE and SESSION:NOTE_INSERT. callbackd's own SESSION:SMS_REQUESTED. The notices about callbackd itself: CALLBACK:FAILING, CALLBACK:PAUSED, CALLBACK:RECOVERED, DELIVERY:FAILED, BACKLOG:OLD, CERTIFICATE:ENDING, SILENCE, DISK:LOW and NODE:LOST. And the platform's own types (`serve --event-types`), such as VEHICLE:ARRIVED. `GET /v1/event-types` lists all of them.
+# PAVE's five: SESSION:SMS_PROCESS, SESSION:STAGE_CHANGE, SESSION:STATUS_CHANGE, SESSION:COMPLETE and SESSION:NOTE_INSERT. callbackd's own SESSION:SMS_REQUESTED. The notices about callbackd itself: CALLBACK:FAILING, CALLBACK:PAUSED, CALLBACK:RECOVERED, DELIVERY:FAILED, BACKLOG:OLD, CERTIFICATE:ENDING, SILENCE, DISK:LOW, NODE:LOST and ARCHIVE:FAILING. And the platform's own types (`serve --event-types`), such as VEHICLE:ARRIVED. `GET /v1/event-types` lists all of them.
 EventType: t.TypeAlias = str
 # PAVE's five, and callbackd's own SMS_REQUESTED.
 PublishedType: t.TypeAlias = t.Literal["SESSION:SMS_PROCESS", "SESSION:STAGE_CHANGE", "SESSION:STATUS_CHANGE", "SESSION:COMPLETE", "SESSION:NOTE_INSERT", "SESSION:SMS_REQUESTED"]
