@@ -60,10 +60,9 @@ func TestTheCallbackOfASession(t *testing.T) {
 		b.fill("#session", made.SessionKey)
 		b.do(chromedp.Blur(chromedp.CSS("#session")))
 		b.waits("!!" + offered(sel))
-		b.choose(sel, fmt.Sprint(made.Callback.ID))
 		b.fill("#session", "another")
 		b.do(chromedp.Blur(chromedp.CSS("#session")))
-		b.waits("!" + offered(sel) + ` || document.querySelector("` + sel + `").value !== ""`)
+		b.waits("!" + offered(sel))
 	}
 	b.clean()
 }
