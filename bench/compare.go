@@ -66,8 +66,8 @@ func (c *comparison) run() error {
 		}
 		sides = append(sides, made)
 	}
-	for i := range c.rounds {
-		progress("round %d of %d", i+1, c.rounds)
+	for i := range rounds(c.rounds) {
+		step("round %d of %d", i+1, c.rounds)
 		for _, s := range turn(sides, i) {
 			if err := c.shortRound(s); err != nil {
 				return fmt.Errorf("%s: %w", s.name, err)

@@ -79,7 +79,7 @@ func (x *extremes) backlog() error {
 		if err != nil {
 			return err
 		}
-		progress("a backlog of %s", humanize.Number(pending))
+		step("a backlog of %s", humanize.Number(pending))
 		if first[i], memory[i], err = x.withBacklog(f, pending); err != nil {
 			return err
 		}
@@ -112,7 +112,7 @@ func (x *extremes) withBacklog(f *fixture, pending int) (first, peak float64, er
 	if err := errors.Join(err1, err2, f.fill(callbackd.StatusChange, pending, 100, false), f.fill(callbackd.Complete, 100, 100, false)); err != nil {
 		return 0, 0, err
 	}
-	progress("start")
+	step("start")
 	begin := time.Now()
 	p, cl, err := f.serve(x.server)
 	if err != nil {
@@ -120,7 +120,7 @@ func (x *extremes) withBacklog(f *fixture, pending int) (first, peak float64, er
 	}
 	defer p.stop()
 	first = float64((<-arrival).Sub(begin))
-	progress("load")
+	step("load")
 	to := eventsPlace(cl)
 	if _, err := loadWith(x.n, x.c, 500, func(c call) place {
 		c.writeEvent([]callbackd.EventType{callbackd.StatusChange, callbackd.Complete}[c.i%2], sessionName(c.i%x.sessions))
@@ -141,9 +141,9 @@ type pair struct {
 // compareCPU prints the CPU of an event on both servers, measured in turn.
 func (x *extremes) compareCPU(figure string, s pair) error {
 	var cpu [2][]time.Duration
-	for round := range x.rounds {
+	for round := range rounds(x.rounds) {
 		for i, p := range s.p {
-			progress("round %d of %d, %s", round+1, x.rounds, []string{"without", "with"}[i])
+			step("round %d of %d, %s", round+1, x.rounds, []string{"without", "with"}[i])
 			m, err := x.loadedBy(p, func(n int) error {
 				_, err := loadWith(n, x.c, 0, s.to[i]())
 				return err
@@ -165,7 +165,7 @@ func (x *extremes) growth() error {
 	const few = 60
 	var servers [2]*manyKeys
 	for i, callbacks := range []int{few, max(x.callbacks, few)} {
-		progress("%s callbacks", humanize.Number(callbacks))
+		step("%s callbacks", humanize.Number(callbacks))
 		m, err := x.withCallbacks(fmt.Sprint("callbacks", i), callbacks/len(callbackd.SessionEvents))
 		if err != nil {
 			return err
@@ -262,10 +262,10 @@ func (x *extremes) withCallbacks(name string, keys int) (*manyKeys, error) {
 // firstEvents has each callback deliver its first event.
 func (m *manyKeys) firstEvents() error {
 	x := m.x
-	const step = 10_000 // so few that the signatures are valid for all of them
-	for from := 0; from < m.callbacks(); from += step {
-		progress("the first event of each, from %d on", from)
-		n := min(step, m.callbacks()-from)
+	const most = 10_000 // so few that the signatures are valid for all of them
+	for from := 0; from < m.callbacks(); from += most {
+		step("the first event of each, from %d on", from)
+		n := min(most, m.callbacks()-from)
 		if _, err := x.measure(m.p, n, func() error {
 			_, err := loadWith(n, x.c, 0, m.calls(func(i int) int { return from + i }))
 			return err
@@ -285,7 +285,7 @@ func (x *extremes) history() error {
 		if err != nil {
 			return err
 		}
-		progress("a history of %s", humanize.Number(finished))
+		step("a history of %s", humanize.Number(finished))
 		if err := errors.Join(f.callback(f.key.ID, callbackd.StatusChange, "default", x.sink.url), f.fill(callbackd.StatusChange, finished, 900, true)); err != nil {
 			return err
 		}

@@ -66,10 +66,10 @@ func (f *fixture) client(p *process, apiKey string) *client.Client {
 // each delivery is recorded as delivered.
 func (f *fixture) fill(ev callbackd.EventType, n, size int, finish bool) error {
 	data := fmt.Appendf(nil, `{"status":"PROCESS","pad":"%s"}`, strings.Repeat("x", size))
+	progress := newStoring(int64(n), 100_000)
+	defer progress.bar.Clear()
 	for i := 0; i < n; i += callbackd.MaxBatch {
-		if i%100_000 == 0 && i > 0 {
-			progress("%d of %d events stored", i, n)
-		}
+		progress.stored(int64(i))
 		b := store.Batch{Key: f.key.ID, At: time.Now()}
 		for j := i; j < min(n, i+callbackd.MaxBatch); j++ {
 			b.Events = append(b.Events, store.NewEvent{Type: ev, Session: sessionName(j / 20), Data: data})

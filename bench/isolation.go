@@ -49,8 +49,8 @@ func (x *extremes) isolation() error {
 		return err
 	}
 	var alone, hung []measured
-	for round := range x.rounds {
-		progress("round %d of %d, alone", round+1, x.rounds)
+	for round := range rounds(x.rounds) {
+		step("round %d of %d, alone", round+1, x.rounds)
 		m, err := steady()
 		if err != nil {
 			return err
@@ -60,7 +60,7 @@ func (x *extremes) isolation() error {
 		if err != nil {
 			return err
 		}
-		progress("round %d of %d, with %d attempts that hang", round+1, x.rounds, in)
+		step("round %d of %d, with %d attempts that hang", round+1, x.rounds, in)
 		if m, err = steady(); err != nil {
 			return err
 		}

@@ -42,7 +42,7 @@ const pagesOf = 31
 
 // lists measures how fast list pages are when the history is long.
 func (x *extremes) lists() error {
-	progress("%d finished deliveries, then their lists", x.finished)
+	step("%d finished deliveries, then their lists", x.finished)
 	history := x.longHistory
 	if x.onPostgres {
 		db, err := startDatabase()
@@ -171,14 +171,16 @@ func (x *extremes) longHistoryOn(db *database) (*fixture, error) {
 		return nil, err
 	}
 	last, n := time.Now().Add(-time.Minute).UnixMilli(), int64(x.finished)
+	progress := newStoring(n, bulkOf)
+	defer progress.bar.Clear()
 	for from := int64(0); from < n; from += bulkOf {
+		progress.stored(from)
 		to := min(from+bulkOf, n) - 1
 		for _, sql := range []string{copyEvents, copyAttempts} {
 			if _, err := db.conn.Exec(ctx, sql, last, n, from, to); err != nil {
 				return nil, err
 			}
 		}
-		progress("%d of %d loaded", to+1, n)
 	}
 	for _, sql := range []string{copySequences, "VACUUM ANALYZE", "CHECKPOINT"} {
 		if _, err := db.conn.Exec(ctx, sql); err != nil {

@@ -58,7 +58,7 @@ func (o *overload) compare() error {
 		return err
 	}
 	defer p.stop()
-	progress("the rate that is sustained")
+	step("the rate that is sustained")
 	full, err := load(eventsPlace(cl), o.n, o.c, o.sessions, 0)
 	if err != nil {
 		return err
@@ -67,7 +67,7 @@ func (o *overload) compare() error {
 		return err
 	}
 	rate := float64(o.n) / full.took.Seconds()
-	progress("%.0f events a second; now two thirds of that", rate)
+	step("%.0f events a second; now two thirds of that", rate)
 	normal, err := load(eventsPlace(cl), o.n, o.c, o.sessions, rate*2/3)
 	if err != nil {
 		return err
@@ -75,12 +75,12 @@ func (o *overload) compare() error {
 	if err := awaitArrivals(o.sink.url, 2*o.n); err != nil {
 		return err
 	}
-	progress("now %g times the rate for %v", o.times, o.lasts)
+	step("now %g times the rate for %v", o.times, o.lasts)
 	got, err := o.flood(cl, rate*o.times)
 	if err != nil {
 		return err
 	}
-	progress("waiting until all have arrived")
+	step("waiting until all have arrived")
 	lost := 0
 	if err := awaitArrivals(o.sink.url, 2*o.n+got.accepted); err != nil {
 		a, err := asked(o.sink.url, "/")

@@ -20,7 +20,7 @@ func (x *extremes) own() error {
 		if err != nil {
 			return err
 		}
-		progress("%s sessions%s", humanize.Number(x.callbacks), map[bool]string{true: " with a callback each"}[each])
+		step("%s sessions%s", humanize.Number(x.callbacks), map[bool]string{true: " with a callback each"}[each])
 		if !each {
 			err = f.callback(f.key.ID, callbackd.StatusChange, "default", x.sink.url)
 		}
@@ -35,7 +35,7 @@ func (x *extremes) own() error {
 			return err
 		}
 		defer p.stop()
-		progress("an event of each session")
+		step("an event of each session")
 		if _, err := x.measure(p, x.callbacks, func() error {
 			_, err := loadWith(x.callbacks, x.c, 0, singly(eventsPlace(cl), x.callbacks))
 			return err

@@ -99,9 +99,9 @@ func (s *stored) run() error {
 		{name: fmt.Sprintf("%d nodes, %d on each", s.nodes, s.c), on: many, c: s.c * s.nodes},
 		{name: fmt.Sprintf("%d nodes, %d on each, at home", s.nodes, s.c), on: many, c: s.c * s.nodes, atHome: true},
 	}
-	for i := range s.rounds {
+	for i := range rounds(s.rounds) {
 		for _, l := range columns {
-			progress("round %d of %d, %s", i+1, s.rounds, l.name)
+			step("round %d of %d, %s", i+1, s.rounds, l.name)
 			r, err := s.measureStored(l)
 			if err != nil {
 				return fmt.Errorf("%s: %w", l.name, err)
@@ -119,7 +119,7 @@ func (s *stored) run() error {
 
 // deploy starts nodes with the keyset of the first one, and creates API keys.
 func (s *stored) deploy(nodes int, onPostgres bool) (*deployment, error) {
-	progress("starting %d on %s", nodes, map[bool]string{false: "SQLite", true: "PostgreSQL"}[onPostgres])
+	step("starting %d on %s", nodes, map[bool]string{false: "SQLite", true: "PostgreSQL"}[onPostgres])
 	dir, err := os.MkdirTemp(s.dir, "data-")
 	if err != nil {
 		return nil, err

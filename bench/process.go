@@ -38,11 +38,6 @@ func cleanUp() {
 	}
 }
 
-// progress tells the user which step begins.
-func progress(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, "%6v  %s\n", time.Since(begun).Round(time.Second), fmt.Sprintf(format, args...))
-}
-
 // moduleRoot returns the directory of callbackd's source. It looks where this program was
 // compiled, where it is called, and where its file is.
 func moduleRoot() (string, error) {
@@ -80,7 +75,7 @@ func buildFrom(root string) (string, error) {
 		return "", err
 	}
 	atExit(func() { os.RemoveAll(dir) })
-	progress("building callbackd from %s", root)
+	step("building callbackd from %s", root)
 	server := filepath.Join(dir, "callbackd")
 	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", server, "./cmd/callbackd")
 	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")

@@ -47,8 +47,8 @@ func (b *bench) sessionRow() error {
 		return err
 	}
 	var photos, published []measured
-	for i := range b.rounds {
-		progress("round %d of %d", i+1, b.rounds)
+	for i := range rounds(b.rounds) {
+		step("round %d of %d", i+1, b.rounds)
 		f, err := b.loadedBy(srv, b.calls(cl, func(i int, body *bytes.Buffer) string {
 			fmt.Fprintf(body, `{"event":"SESSION:STAGE_CHANGE","session_key":"%s","data":{"photo_url":"%s","photo_status":"ACCEPTED","photo_code":4,"photo_label":"Left"}}`, keys[i%len(keys)], photoURL)
 			return cl.Base + "/v1/events"

@@ -187,7 +187,7 @@ func (t *table) run() error {
 	if err != nil {
 		return err
 	}
-	for i := range t.rounds {
+	for i := range rounds(t.rounds) {
 		for _, s := range []*side{base, ours} {
 			if err := t.round(s, fmt.Sprintf("round %d of %d, %s", i+1, t.rounds, s.name)); err != nil {
 				return fmt.Errorf("%s: %w", s.name, err)
@@ -240,12 +240,12 @@ func (t *table) serverSide(name, server string) (*side, error) {
 // round measures a side once at each load.
 func (t *table) round(s *side, title string) (err error) {
 	var r tableRun
-	progress("%s: at full load", title)
+	step("%s: at full load", title)
 	if r.full, err = t.loaded(s.p, s.to); err != nil {
 		return err
 	}
 	if s.arrays {
-		progress("%s: arrays of %d", title, arrayOf)
+		step("%s: arrays of %d", title, arrayOf)
 		if r.arrays, err = t.measure(s.p, t.n, func() error {
 			_, err := loadArrays(s.to(), t.n, arrayOf, t.c, t.sessions)
 			return err
@@ -257,7 +257,7 @@ func (t *table) round(s *side, title string) (err error) {
 		rate float64
 		into *measured
 	}{{lowRate, &r.low}, {steadyRate, &r.steady}} {
-		progress("%s: %v/s", title, at.rate)
+		step("%s: %v/s", title, at.rate)
 		n := max(1, int(at.rate*t.steadyFor.Seconds()))
 		if *at.into, err = t.measure(s.p, n, func() error {
 			_, err := load(s.to(), n, t.c, t.sessions, at.rate)

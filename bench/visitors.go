@@ -68,12 +68,12 @@ func (v *visitors) compare() error {
 			return err
 		}
 	}
-	progress("calls alone")
+	step("calls alone")
 	alone, err := v.callsOf(other)
 	if err != nil {
 		return err
 	}
-	progress("%d connections", v.connections)
+	step("%d connections", v.connections)
 	held, err := v.hold(strings.TrimPrefix(p.url, "http://"), cl)
 	defer func() {
 		for _, c := range held {

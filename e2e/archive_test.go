@@ -42,6 +42,14 @@ func TestArchiveCommands(t *testing.T) {
 			t.Errorf("since %s it prints %q", since, out)
 		}
 	}
+	tty := openTerminal(t)
+	verify := command("archive", "verify", dir)
+	tty.run(t, verify)
+	tty.until(t, "[..............................] 0/1 files")
+	tty.until(t, "faults: 0")
+	if err := verify.Wait(); err != nil {
+		t.Error(err)
+	}
 	_, errs, code = run(t, "archive", "cat", dir, "--until", "soon")
 	wantExit(t, "a wrong time", code, 78, errs, "--until")
 	file := filepath.Join(dir, "2026-01-31.local.jsonl.zst")

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"net/url"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -20,19 +21,27 @@ func TestLongCommandsShowTheirProgressOnATerminal(t *testing.T) {
 	if _, err := cl.CreateCallback(t.Context(), client.NewCallback{Event: event, URL: receiver}); err != nil {
 		t.Fatal(err)
 	}
-	for range 3 {
+	publish(t, cl, client.NewEvent{Event: event, SessionKey: "S"})
+	delivered := func(n int) {
+		t.Helper()
+		eventually(t, "all are delivered", func() bool {
+			page, err := cl.Deliveries(t.Context(), url.Values{"state": {"delivered"}})
+			return err == nil && len(page.Data) == n
+		})
+	}
+	delivered(1) // the others are accepted later, as the bar of an export needs it
+	for range 2 {
 		publish(t, cl, client.NewEvent{Event: event, SessionKey: "S"})
 	}
-	eventually(t, "all are delivered", func() bool {
-		page, err := cl.Deliveries(t.Context(), url.Values{"state": {"delivered"}})
-		return err == nil && len(page.Data) == 3
-	})
+	delivered(3)
 	for _, c := range []struct {
 		name, bar, end string
 		args           []string
 	}{
 		{"fsck", "[##############################] 3/3 events", "every delivery is in exactly one state", []string{"fsck", "--data", dir}},
 		{"backup", "] ", "Copied", []string{"backup", "--data", dir, "--to", filepath.Join(t.TempDir(), "copy")}},
+		{"export", " %, ", "exported", []string{"export", "events", "--data", dir, "--out", filepath.Join(t.TempDir(), "events")}},
+		{"reseal", " %, ", "Nothing in the store needs another key", []string{"keyset", "reseal", "--data", dir}},
 		{"replay", "/3 deliveries, running", "made due", []string{"replay", "start", "--state", "delivered", "--rate", "1", "--follow", "--server", cl.Base}},
 		{"simulate", "/2 sessions, ", "events in", []string{"simulate", "--sessions", "2", "--speed", "max", "--server", cl.Base}},
 	} {
@@ -50,11 +59,66 @@ func TestLongCommandsShowTheirProgressOnATerminal(t *testing.T) {
 			}
 		})
 	}
-	for _, args := range [][]string{{"fsck", "--data", dir}, {"backup", "--data", dir, "--to", filepath.Join(t.TempDir(), "copy")}} {
+	for _, args := range [][]string{{"export", "events", "--data", dir}, {"keyset", "reseal", "--data", dir}, {"fsck", "--data", dir}, {"backup", "--data", dir, "--to", filepath.Join(t.TempDir(), "copy")}} {
 		out, errs, code := run(t, args...)
 		wantExit(t, args[0], code, 0, out+errs)
 		if strings.ContainsAny(out+errs, "\r\x1b") {
 			t.Errorf("%s prints a bar without a terminal: %q %q", args[0], out, errs)
 		}
+	}
+}
+
+// What a server does for a command that follows it is shown too.
+func TestWhatIsFollowedShowsItsProgressOnATerminal(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	srv := serve(t, dir)
+	cl := newClient(t, dir)
+	cl.Base = srv.url
+	if _, err := cl.CreateCallback(t.Context(), client.NewCallback{Event: event, URL: "http://127.0.0.1:1/"}); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		publish(t, cl, client.NewEvent{Event: event, SessionKey: "S", Data: map[string]string{"vin": "WVWZZZ1JZXW000001"}})
+	}
+	token := newToken(t, dir, "test", "full")
+	for _, c := range []struct {
+		name, bar, end string
+		args           []string
+	}{
+		{"cancel", "[..............................] 0/3 deliveries, running", "3 of 3 canceled", []string{"deliveries", "cancel", "--all", "--follow"}},
+		{"erase", "looking for it in sessions: sessions: 0", "receipt {", []string{"erase", "start", "--vin", "WVWZZZ1JZXW000001", "--follow"}},
+		{"erase all", "[..............................] 0/1 API keys", "receipt {", []string{"erase", "all", "--vin", "WVWZZZ1JZXW000001", "--follow", "--token", token}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tty := openTerminal(t)
+			cmd := withKey(cl, command(append(c.args, "--server", cl.Base)...))
+			tty.run(t, cmd)
+			tty.until(t, c.bar)
+			tty.until(t, c.end)
+			if err := cmd.Wait(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// The measurements show how many of their rounds are over.
+func TestBenchShowsItsProgressOnATerminal(t *testing.T) {
+	t.Parallel()
+	bench := filepath.Join(t.TempDir(), "bench")
+	if out, err := exec.Command("go", "build", "-o", bench, "../bench").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	tty := openTerminal(t)
+	cmd := by(bench, command("sessions", "-events", "20", "-sessions", "2", "-rounds", "2"))
+	tty.run(t, cmd)
+	tty.until(t, "round 1 of 2")
+	tty.until(t, "[..............................] 0/2 rounds")
+	tty.until(t, "[###############...............] 1/2 rounds")
+	tty.until(t, "round 2 of 2")
+	tty.until(t, "CPU an event, server process")
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
 	}
 }

@@ -74,7 +74,7 @@ func retentionArchives(t *testing.T, server, _ store.Store) {
 			t.Errorf("event %s is archived as\n%s\nand was exported as\n%s", id, line, before[id])
 		}
 	}
-	if r, err := archive.Verify(t.Context(), dir); err != nil || len(r.Faults) > 0 || r.Events != int64(len(kept)) {
+	if r, err := archive.Verify(t.Context(), dir, nil); err != nil || len(r.Faults) > 0 || r.Events != int64(len(kept)) {
 		t.Errorf("the archive is %+v, %v", r, err)
 	}
 	if r, err := server.Check(t.Context()); err != nil || r.FaultN > 0 {

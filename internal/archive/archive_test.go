@@ -50,7 +50,7 @@ func rows(n, count int) func(io.Writer) (archive.Added, error) {
 
 func verify(t *testing.T, dir string) *archive.Report {
 	t.Helper()
-	r, err := archive.Verify(t.Context(), dir)
+	r, err := archive.Verify(t.Context(), dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +173,7 @@ func TestVerifyFindsEachFault(t *testing.T) {
 			add(t, w, day.Add(48*time.Hour), 20, 1) // another day has another file
 		})
 	}
-	if _, err := archive.Verify(t.Context(), filepath.Join(t.TempDir(), "none")); callbackd.KindOf(err) != callbackd.KindSetting {
+	if _, err := archive.Verify(t.Context(), filepath.Join(t.TempDir(), "none"), nil); callbackd.KindOf(err) != callbackd.KindSetting {
 		t.Errorf("no directory: %v", err)
 	}
 }

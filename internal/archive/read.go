@@ -64,16 +64,20 @@ func names(dir string) (known, unknown []string, err error) {
 }
 
 // Verify checks every file of an archive against its manifest: its hash, its counts, its
-// first and last ID, and that each line is one event as JSON.
-func Verify(ctx context.Context, dir string) (*Report, error) {
+// first and last ID, and that each line is one event as JSON. It tells how many of the files it
+// has checked; tell may be nil.
+func Verify(ctx context.Context, dir string, tell func(done, total int64)) (*Report, error) {
 	known, unknown, err := names(dir)
 	if err != nil {
 		return nil, err
 	}
 	r := &Report{Faults: []Fault{}, Unfinished: []string{}}
-	for _, name := range known {
+	for i, name := range known {
 		if err := ctx.Err(); err != nil {
 			return nil, err
+		}
+		if tell != nil {
+			tell(int64(i), int64(len(known)))
 		}
 		m, err := readManifest(filepath.Join(dir, name+manifestEnd))
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"callbackd/internal/archive"
 	"callbackd/internal/humanize"
+	"callbackd/internal/progress"
 )
 
 type archiveCmd struct {
@@ -28,7 +29,9 @@ func (archiveVerifyCmd) Help() string {
 
 // Run prints what it finds. It fails when there is a fault.
 func (c *archiveVerifyCmd) Run(e *env) error {
-	r, err := archive.Verify(e.ctx, c.Dir)
+	bar := progress.New(e.stderr, "files", humanize.Number[int64])
+	r, err := archive.Verify(e.ctx, c.Dir, func(done, total int64) { bar.Show(done, total, "") })
+	bar.Clear()
 	if err != nil {
 		return err
 	}

@@ -1,14 +1,15 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/url"
 	"time"
 
+	"callbackd"
 	"callbackd/client"
-	"callbackd/internal/clock"
 	"callbackd/internal/humanize"
 	"callbackd/wire"
 )
@@ -56,26 +57,31 @@ func (c *eraseStartCmd) Run(e *env) error {
 	return c.followErase(e, api, r)
 }
 
-// followErase prints a line after each change until the erasure ends.
+// followErase shows the progress until the erasure ends.
 func (f *callFlags) followErase(e *env, api *client.Client, r wire.Erase) error {
-	for r.State == "running" {
-		if !clock.Sleep(e.ctx, 200*time.Millisecond) {
-			return nil // the erasure itself continues
-		}
-		now, err := api.Erase(e.ctx, r.ID)
-		if err != nil {
-			return err
-		}
-		changed := now.Counts != r.Counts || now.State != r.State
-		r = now
-		if !changed {
-			continue
-		}
-		if err := f.printErase(e.stdout, r); err != nil {
-			return err
-		}
+	bar := followBar(e, f.JSON, "", nil)
+	erase := followed[wire.Erase]{
+		get:     func(ctx context.Context) (wire.Erase, error) { return api.Erase(ctx, r.ID) },
+		running: func(r wire.Erase) bool { return r.State == "running" },
+		same:    func(a, b wire.Erase) bool { return a.Counts == b.Counts && a.State == b.State },
+		bar:     bar,
+		show:    func(r wire.Erase) { bar.Status(erasing[r.Phase] + ": " + eraseCounts(r.DryRun, r.Counts)) },
+		print:   f.printErase,
 	}
-	return nil
+	return erase.follow(e, r)
+}
+
+// erasing says what an erasure does in each of its phases. What is left of a phase is not known
+// before its end.
+var erasing = map[string]string{
+	string(callbackd.EraseFindsSessions): "looking for it in sessions",
+	string(callbackd.EraseFindsEvents):   "looking for it in events",
+	string(callbackd.EraseDryRun):        "counting",
+	string(callbackd.EraseErases):        "erasing sessions and events",
+	string(callbackd.EraseAnswers):       "erasing stored answers",
+	string(callbackd.EraseLogs):          "erasing in the log of calls",
+	string(callbackd.EraseReplays):       "erasing reasons of cancellations",
+	string(callbackd.EraseOverwrites):    "overwriting what was freed",
 }
 
 // printErase prints one erasure as JSON or as text, with its receipt when it has ended.
@@ -92,11 +98,16 @@ func (f *callFlags) printErase(w io.Writer, r wire.Erase) error {
 
 // eraseLine says in a line what an erasure, of one API key or over all, did so far.
 func eraseLine(id, state string, dryRun bool, counts wire.EraseCounts) string {
+	return fmt.Sprintf("%s  %s  %s", id, state, eraseCounts(dryRun, counts))
+}
+
+// eraseCounts says how much an erasure has erased so far.
+func eraseCounts(dryRun bool, counts wire.EraseCounts) string {
 	verb := "erased"
 	if dryRun {
 		verb = "would be erased"
 	}
-	return fmt.Sprintf("%s  %s  sessions: %s, events: %s, attempts: %s %s; deliveries canceled: %s", id, state,
+	return fmt.Sprintf("sessions: %s, events: %s, attempts: %s %s; deliveries canceled: %s",
 		humanize.Number(counts.Sessions), humanize.Number(counts.Events), humanize.Number(counts.Attempts), verb, humanize.Number(counts.Canceled))
 }
 

@@ -1,13 +1,13 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"time"
 
 	"callbackd/client"
-	"callbackd/internal/clock"
+	"callbackd/internal/humanize"
 	"callbackd/wire"
 )
 
@@ -43,26 +43,32 @@ func (c *eraseAllCmd) Run(e *env) error {
 	return c.follow(e, admin, g)
 }
 
-// follow prints a line after each change until the erasure has ended in all API keys.
+// follow shows the progress until the erasure has ended in all API keys.
 func (c *eraseAllCmd) follow(e *env, admin *client.Admin, g wire.EraseGroup) error {
-	for g.State == "running" {
-		if !clock.Sleep(e.ctx, 200*time.Millisecond) {
-			return nil // the erasure itself continues
-		}
-		now, err := admin.EraseGroup(e.ctx, g.ID)
-		if err != nil {
-			return err
-		}
-		changed := now.Counts != g.Counts || now.State != g.State
-		g = now
-		if !changed {
-			continue
-		}
-		if err := c.print(e.stdout, g); err != nil {
-			return err
+	bar := followBar(e, c.JSON, "API keys", humanize.Number[int64])
+	group := followed[wire.EraseGroup]{
+		get:     func(ctx context.Context) (wire.EraseGroup, error) { return admin.EraseGroup(ctx, g.ID) },
+		running: func(g wire.EraseGroup) bool { return g.State == "running" },
+		same:    func(a, b wire.EraseGroup) bool { return a.Counts == b.Counts && a.State == b.State },
+		bar:     bar,
+		show: func(g wire.EraseGroup) {
+			bar.Show(endedErases(&g), int64(g.Keys), fmt.Sprintf("sessions: %s, events: %s", humanize.Number(g.Counts.Sessions), humanize.Number(g.Counts.Events)))
+		},
+		print: c.print,
+	}
+	return group.follow(e, g)
+}
+
+// endedErases returns in how many API keys an erasure over all of them has ended. One that is no
+// longer stored has ended too.
+func endedErases(g *wire.EraseGroup) int64 {
+	ended := int64(g.Keys)
+	for i := range g.Data {
+		if g.Data[i].State == "running" {
+			ended--
 		}
 	}
-	return nil
+	return ended
 }
 
 // print prints the sums, and at the end what was erased in each API key and the receipt.

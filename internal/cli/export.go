@@ -14,6 +14,7 @@ import (
 	"callbackd/internal/app"
 	"callbackd/internal/export"
 	"callbackd/internal/humanize"
+	"callbackd/internal/progress"
 	"callbackd/internal/store"
 )
 
@@ -88,7 +89,10 @@ func (c *exportEventsCmd) Run(e *env) (err error) {
 		}
 		q.Key = key.ID
 	}
-	x := &exporting{start: start, told: start, to: e.stderr, terminal: isTerminal(e.stderr)}
+	x := &exporting{start: start, told: start, to: e.stderr, bar: progress.New(e.stderr, "", nil)}
+	if err := x.findEnd(e.ctx, s, q); err != nil {
+		return err
+	}
 	if c.Out == "" {
 		return x.run(e, s, q, &toStdout{w: e.stdout, sums: sha256.New()})
 	}
@@ -165,7 +169,8 @@ func (o *toStdout) Sum() []byte { return o.sums.Sum(nil) }
 type exporting struct {
 	start, told time.Time
 	to          io.Writer
-	terminal    bool
+	bar         *progress.Bar // nil unless to is a terminal
+	end         time.Time     // when the last event of the export was accepted; zero without a bar
 	bytes       int64
 }
 
@@ -174,6 +179,31 @@ const (
 	everyOnTerminal = time.Second / 2
 	everyElsewhere  = 10 * time.Second
 )
+
+// findEnd finds the last event of the export. How far the export has come is how much of the
+// time from its first event to its last one it has written: counting the events of an API key
+// would take long itself.
+func (x *exporting) findEnd(ctx context.Context, s store.Store, q store.EventQuery) error {
+	if x.bar == nil {
+		return nil
+	}
+	x.told = time.Time{} // the bar is shown from the first event on
+	q.After, q.Limit = 0, 1
+	for {
+		page, err := s.ListEvents(ctx, q)
+		if err != nil {
+			return err
+		}
+		if len(page.Events) > 0 {
+			x.end = page.Events[0].ID.Time()
+			return nil
+		}
+		if page.Next == 0 {
+			return nil
+		}
+		q.After = page.Next
+	}
+}
 
 // run writes the events to a target and says what it wrote.
 func (x *exporting) run(e *env, s store.Store, q store.EventQuery, to target) error {
@@ -184,7 +214,7 @@ func (x *exporting) run(e *env, s store.Store, q store.EventQuery, to target) er
 	if syncErr := to.Sync(); err == nil {
 		err = syncErr
 	}
-	x.clear()
+	x.bar.Clear()
 	if err != nil {
 		where := "nothing was written"
 		if done.Last != 0 {
@@ -218,7 +248,7 @@ func (n *countedBytes) Write(b []byte) (int, error) {
 // tell says the progress when it is time.
 func (x *exporting) tell(p export.Progress) {
 	every := everyElsewhere
-	if x.terminal {
+	if x.bar != nil {
 		every = everyOnTerminal
 	}
 	if time.Since(x.told) < every {
@@ -229,16 +259,12 @@ func (x *exporting) tell(p export.Progress) {
 	if p.Last != 0 {
 		line += ", up to " + humanize.Time(p.Last.Time())
 	}
-	if x.terminal {
-		fmt.Fprintf(x.to, "\r%s\x1b[K", line)
-		return
-	}
-	fmt.Fprintln(x.to, line)
-}
-
-// clear removes the line of progress from a terminal.
-func (x *exporting) clear() {
-	if x.terminal {
-		fmt.Fprint(x.to, "\r\x1b[K")
+	switch first := p.First.Time(); {
+	case x.bar == nil:
+		fmt.Fprintln(x.to, line)
+	case p.Last == 0 || !x.end.After(first):
+		x.bar.Status(line)
+	default:
+		x.bar.Show(int64(p.Last.Time().Sub(first)), int64(x.end.Sub(first)), line)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"callbackd/internal/app"
 	"callbackd/internal/clock"
 	"callbackd/internal/humanize"
+	"callbackd/internal/progress"
 	"callbackd/internal/store"
 	"callbackd/internal/store/seal"
 	"callbackd/internal/store/sqlite"
@@ -74,17 +75,14 @@ const (
 	stepPause = 10 * time.Millisecond
 )
 
-// walk reads every secret, and calls report about once a second.
-func walk(ctx context.Context, s store.Store, reseal bool, report func(*store.SealedCounts)) (store.SealedCounts, error) {
-	w := store.SealedWalk{Reseal: reseal, Rows: stepRows}
-	for told := time.Now(); !w.Done; {
+// walk reads every secret, and calls report after each step.
+func walk(ctx context.Context, s store.Store, reseal, count bool, report func(*store.SealedWalk)) (store.SealedCounts, error) {
+	w := store.SealedWalk{Reseal: reseal, Rows: stepRows, Count: count}
+	for !w.Done {
 		if err := s.WalkSealed(ctx, &w); err != nil {
 			return w.Sealed, err
 		}
-		if time.Since(told) >= time.Second {
-			told = time.Now()
-			report(&w.Sealed)
-		}
+		report(&w)
 		if !clock.Sleep(ctx, stepPause) {
 			return w.Sealed, ctx.Err()
 		}
@@ -93,12 +91,14 @@ func walk(ctx context.Context, s store.Store, reseal bool, report func(*store.Se
 }
 
 // count opens every secret in the store.
-func (d *dataFlag) count(ctx context.Context) (store.SealedCounts, error) {
-	s, err := d.inspect(ctx)
+func (d *dataFlag) count(e *env) (store.SealedCounts, error) {
+	s, err := d.inspect(e.ctx)
 	if err != nil {
 		return store.SealedCounts{}, err
 	}
-	counts, err := walk(ctx, s, false, func(*store.SealedCounts) {})
+	bar := progress.New(e.stderr, "secrets", humanize.Number[int64])
+	counts, err := walk(e.ctx, s, false, bar != nil, func(w *store.SealedWalk) { bar.Show(w.Sealed.Secrets, w.Total, "") })
+	bar.Clear()
 	return counts, errors.Join(err, s.Close())
 }
 
@@ -138,7 +138,7 @@ func (c *keysetListCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	counts, err := c.count(e.ctx)
+	counts, err := c.count(e)
 	if err != nil {
 		return err
 	}
@@ -275,14 +275,26 @@ func (c *keysetResealCmd) Run(e *env) error {
 
 func (c *keysetResealCmd) reseal(e *env, s store.Store) error {
 	primary := s.Keyset().Primary
-	counts, err := walk(e.ctx, s, true, func(now *store.SealedCounts) {
-		fmt.Fprintf(e.stdout, "%s secrets read, %s sealed with the key %s\n", humanize.Number(now.Secrets), humanize.Number(now.Resealed), primary)
+	bar := progress.New(e.stderr, "", nil)
+	defer bar.Clear()
+	total, told := int64(0), time.Now()
+	counts, err := walk(e.ctx, s, true, bar != nil, func(w *store.SealedWalk) {
+		total = w.Total
+		line := fmt.Sprintf("%s secrets read, %s sealed with the key %s", humanize.Number(w.Sealed.Secrets), humanize.Number(w.Sealed.Resealed), primary)
+		bar.Show(w.Sealed.Secrets, 2*total, line) // all of them are read once more below
+		if bar == nil && time.Since(told) >= time.Second {
+			told = time.Now()
+			fmt.Fprintln(e.stdout, line)
+		}
 	})
 	if err != nil {
 		return fmt.Errorf("%s secrets were sealed with the key %s; start the command again to go on: %w", humanize.Number(counts.Resealed), primary, err)
 	}
 	// A node that seals with another key, or a change at the same moment, may have left some.
-	left, err := walk(e.ctx, s, false, func(*store.SealedCounts) {})
+	left, err := walk(e.ctx, s, false, false, func(w *store.SealedWalk) {
+		bar.Show(total+w.Sealed.Secrets, 2*total, "reading them again")
+	})
+	bar.Clear()
 	if err != nil {
 		return err
 	}
@@ -332,7 +344,7 @@ func (c *keysetPruneCmd) Run(e *env) error {
 		_, err := fmt.Fprintf(e.stdout, "No key in %s has been replaced; nothing to remove.\n", k.file)
 		return err
 	}
-	counts, err := c.count(e.ctx)
+	counts, err := c.count(e)
 	if err != nil {
 		return err
 	}

@@ -11,9 +11,7 @@ import (
 
 	"callbackd"
 	"callbackd/client"
-	"callbackd/internal/clock"
 	"callbackd/internal/humanize"
-	"callbackd/internal/progress"
 	"callbackd/wire"
 )
 
@@ -103,37 +101,18 @@ func (c *replayStartCmd) Run(e *env) error {
 	return c.follow(e, api, r)
 }
 
-// follow shows the progress until the replay ends: as a bar on a terminal, and elsewhere as a
-// line after each change.
+// follow shows the progress until the replay ends.
 func (f *callFlags) follow(e *env, api *client.Client, r wire.Replay) error {
-	var bar *progress.Bar
-	if !f.JSON && isTerminal(e.stdout) {
-		bar = progress.New(e.stderr, "deliveries", humanize.Number[int64])
+	bar := followBar(e, f.JSON, "deliveries", humanize.Number[int64])
+	replay := followed[wire.Replay]{
+		get:     func(ctx context.Context) (wire.Replay, error) { return api.Replay(ctx, r.ID) },
+		running: func(r wire.Replay) bool { return r.State == "running" || r.State == "paused" },
+		same:    func(a, b wire.Replay) bool { return a.Due == b.Due && a.Pending == b.Pending && a.State == b.State },
+		bar:     bar,
+		show:    func(r wire.Replay) { bar.Show(r.Delivered+r.Failed+r.Canceled+r.Skipped, r.Total, r.State) },
+		print:   f.print,
 	}
-	defer bar.Clear()
-	for r.State == "running" || r.State == "paused" {
-		if !clock.Sleep(e.ctx, time.Second) {
-			return nil // the replay itself continues
-		}
-		now, err := api.Replay(e.ctx, r.ID)
-		if err != nil {
-			return err
-		}
-		changed := now.Due != r.Due || now.Pending != r.Pending || now.State != r.State
-		r = now
-		if ended := r.State != "running" && r.State != "paused"; bar != nil && !ended {
-			bar.Show(r.Delivered+r.Failed+r.Canceled+r.Skipped, r.Total, r.State)
-			continue
-		}
-		if !changed {
-			continue
-		}
-		bar.Clear()
-		if err := f.print(e.stdout, r); err != nil {
-			return err
-		}
-	}
-	return nil
+	return replay.follow(e, r)
 }
 
 // print prints one replay as JSON or as one line of text.

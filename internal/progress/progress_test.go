@@ -15,7 +15,7 @@ import (
 func bar(unit string) (b *Bar, out *bytes.Buffer, clock *time.Time) {
 	out, clock = &bytes.Buffer{}, new(time.Time)
 	*clock = time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
-	return newBar(out, unit, humanize.Number[int64], func() time.Time { return *clock }), out, clock
+	return newBar(out, unit, humanize.Number[int64], func() int { return 0 }, func() time.Time { return *clock }), out, clock
 }
 
 // wantLine fails the test unless the last line is want.
@@ -64,6 +64,48 @@ func TestTheTimeLeftOfWhatGoesOn(t *testing.T) {
 	wantLine(t, out, "[###########################...] 910/1,000, 1 min 30 s left\x1b[K")
 }
 
+func TestABarWithoutAFormatSaysAPercentage(t *testing.T) {
+	b, out, clock := bar("")
+	b.format = nil
+	b.Show(0, 300, "nothing")
+	*clock = clock.Add(10 * time.Second)
+	b.Show(100, 300, "some")
+	wantLine(t, out, "[##########....................] 33 %, some, 20 s left\x1b[K")
+}
+
+func TestAStatusHasNoBar(t *testing.T) {
+	b, out, clock := bar("")
+	b.Status("looking")
+	b.Status("too soon")
+	wantLine(t, out, "looking\x1b[K")
+	*clock = clock.Add(every)
+	b.Status("found")
+	wantLine(t, out, "found\x1b[K")
+	b.Clear()
+	wantLine(t, out, "\x1b[K")
+}
+
+// A line that does not fit would go on in the next one of the terminal, which is never cleared.
+func TestALineFitsTheTerminal(t *testing.T) {
+	b, out, clock := bar("events")
+	columns := 46
+	b.columns = func() int { return columns }
+	b.Show(1, 3, "")
+	wantLine(t, out, "[##########....................] 1/3 events\x1b[K")
+	columns = 41
+	*clock = clock.Add(10 * time.Second)
+	b.Show(2, 3, "")
+	wantLine(t, out, "2/3 events, 10 s left\x1b[K")
+	columns = 5
+	*clock = clock.Add(10 * time.Second)
+	b.Status("a – b")
+	wantLine(t, out, "a – \x1b[K")
+	columns = 1
+	*clock = clock.Add(10 * time.Second)
+	b.Status("a – b")
+	wantLine(t, out, "\x1b[K")
+}
+
 func TestNoBarWithoutATerminal(t *testing.T) {
 	file, err := os.CreateTemp(t.TempDir(), "")
 	if err != nil {
@@ -75,6 +117,7 @@ func TestNoBarWithoutATerminal(t *testing.T) {
 			t.Error("there is a bar")
 		}
 		b.Show(1, 2, "")
+		b.Status("looking")
 		b.Clear()
 	}
 	if info, err := file.Stat(); err != nil || info.Size() != 0 {

@@ -23,9 +23,11 @@ type Sealing interface {
 type SealedWalk struct {
 	Reseal bool // seal with the primary key what another one has sealed
 	Rows   int  // that a step reads
+	Count  bool // set Total in the first step
 
 	// The store sets these.
 	Sealed SealedCounts
+	Total  int64 // secrets that there were in the first step
 	Column int   // the column that is being read
 	After  []any // the last row of it; nil at its start
 	Done   bool  // there is no further step

@@ -131,15 +131,19 @@ func (s *Store) ReloadKeyset() (changed bool, err error) { return s.sealer.Reloa
 // WalkSealed is part of [store.Sealing].
 func (s *Store) WalkSealed(ctx context.Context, w *store.SealedWalk) error {
 	var values []sealedValue
-	c := &s.sealed()[w.Column]
+	c, next := &s.sealed()[w.Column], *w
 	err := s.db.Read(ctx, func(tx Tx) (err error) {
+		if w.Count && w.Column == 0 && w.After == nil {
+			if next.Total, err = s.countSealed(tx); err != nil {
+				return err
+			}
+		}
 		values, err = c.read(tx, after(c, w), w.Rows)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	next := *w
 	rows := s.look(&next, c, values)
 	if len(rows) > 0 {
 		n := int64(0)
@@ -156,6 +160,22 @@ func (s *Store) WalkSealed(ctx context.Context, w *store.SealedWalk) error {
 	s.turnPage(&next, c, values)
 	*w = next
 	return nil
+}
+
+// countSealed returns how many secrets there are.
+func (s *Store) countSealed(tx Tx) (total int64, err error) {
+	for _, c := range s.sealed() {
+		err := tx.Query("SELECT count("+c.Column+") FROM "+c.Table, func(row Row) error {
+			var n int64
+			err := row.Scan(&n)
+			total += n
+			return err
+		})
+		if err != nil {
+			return 0, err
+		}
+	}
+	return total, nil
 }
 
 // after returns the row after which a step begins.

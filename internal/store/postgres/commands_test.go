@@ -77,7 +77,7 @@ func (s *commands) erases() {
 // last.
 func (s *commands) reseals() {
 	s.t.Helper()
-	for w := (store.SealedWalk{Reseal: true, Rows: 10}); !w.Done; {
+	for w := (store.SealedWalk{Reseal: true, Rows: 10, Count: true}); !w.Done; {
 		s.ok(s.WalkSealed(s.ctx, &w))
 	}
 }

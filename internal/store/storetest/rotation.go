@@ -122,10 +122,11 @@ func (s *suite) reload(want bool) {
 // walk walks over everything that is sealed.
 func (s *suite) walk(reseal bool, rows int) store.SealedCounts {
 	s.Helper()
-	w := store.SealedWalk{Reseal: reseal, Rows: rows}
+	w := store.SealedWalk{Reseal: reseal, Rows: rows, Count: true}
 	for !w.Done {
 		s.must(s.WalkSealed(s.ctx(), &w))
 	}
+	s.equal("secrets that the first step counted", w.Total, w.Sealed.Secrets)
 	return w.Sealed
 }
 
