@@ -1,6 +1,7 @@
 package callbackd
 
 import (
+	"cmp"
 	"encoding/base64"
 	"slices"
 	"time"
@@ -8,6 +9,7 @@ import (
 
 // Limits of callbacks that are for one session.
 const (
+	MaxSessionTypes       = 100       // event types of one
 	MaxSessionCallbacks   = 5         // of one session
 	MaxCallbacksOfSession = 1_000_000 // of all sessions of an API key; more is a 429
 )
@@ -55,6 +57,18 @@ func typeNames(types []EventType) []string {
 		names[i] = string(t)
 	}
 	return names
+}
+
+// SortTypes puts event types into the order that lists use: callbackd's own types first, and
+// then those of the platform by name.
+func SortTypes(types []EventType) {
+	place := func(t EventType) int {
+		if i := slices.Index(EventTypes, t); i >= 0 {
+			return i
+		}
+		return len(EventTypes)
+	}
+	slices.SortFunc(types, func(a, b EventType) int { return cmp.Or(place(a)-place(b), cmp.Compare(a, b)) })
 }
 
 // Given is what it does to give a session a callback.

@@ -27,8 +27,14 @@ func (a *API) withKey(c *call, cb *callbackd.Callback) wire.Callback {
 	return out
 }
 
-// admit checks what depends on the key and on the operator's switches.
+// admit checks what depends on the key, on the operator's switches, and on the platform's
+// own types of events.
 func (a *API) admit(c *call, cb *callbackd.Callback) error {
+	for _, t := range cb.Types {
+		if err := a.checkType(t); err != nil {
+			return err
+		}
+	}
 	return callbacks.Admit(c.key, cb, a.RequireHTTPS)
 }
 

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -84,4 +85,36 @@ func ownType(t *testing.T, on func(*setup)) {
 		t.Errorf("a misspelled type of callbackd's gets %s", got)
 	}
 	s.call("DELETE", "/v1/callbacks/VEHICLE:ARRIVED", "").ok(200)
+}
+
+func TestACallbackForOneSessionGetsOwnTypes(t *testing.T) { onBothStores(t, sessionCallbackOfOwnTypes) }
+
+func sessionCallbackOfOwnTypes(t *testing.T, on func(*setup)) {
+	s := start(t, on, owning(t, []callbackd.EventType{"VEHICLE:ARRIVED", "VEHICLE:GONE"}, eventtypes.Off, ownFile))
+	recv := listen(t, nil)
+	given := func(events string) string { return `"callback":{"url":"` + recv.url + `","events":` + events + `}` }
+	const arrived = `{"event":"VEHICLE:ARRIVED","session_key":"A","data":{"vin":"1"}`
+	first := decode[wire.Accepted](s.call("POST", "/v1/events", arrived+","+given(`["VEHICLE:ARRIVED","SESSION:COMPLETE"]`)+"}").ok(202))
+	equal(t, "the events of the callback", strings.Join(first.Callback.Events, " "), "SESSION:COMPLETE VEHICLE:ARRIVED")
+	contains(t, "the request", recv.next().body, `{"event":"VEHICLE:ARRIVED"`)
+	again := decode[wire.Accepted](s.call("POST", "/v1/events", arrived+","+given(`["SESSION:COMPLETE","VEHICLE:ARRIVED"]`)+"}").ok(202))
+	equal(t, "the callback that is given again", again.Callback.ID, first.Callback.ID)
+	equal(t, "deliveries of another session", s.publish("VEHICLE:ARRIVED", "B", `{}`).Deliveries, 0)
+	all := decode[wire.Accepted](s.call("POST", "/v1/events", `{"event":"SESSION:COMPLETE","session_key":"C","callback":{"url":"`+recv.url+`"}}`).ok(202))
+	equal(t, "own types of a callback that names no events", strings.Contains(strings.Join(all.Callback.Events, " "), "VEHICLE"), false)
+	at := fmt.Sprint("/v1/callbacks/", first.Callback.ID)
+	s.call("PUT", at, `{"url":"`+recv.url+`","events":["VEHICLE:ARRIVED"]}`).ok(200)
+	contains(t, "the callback", s.call("GET", at, "").ok(200).body, `"events":["VEHICLE:ARRIVED"]`)
+	equal(t, "deliveries of the type that was taken away", s.publish("SESSION:COMPLETE", "A", `{}`).Deliveries, 0)
+	s.call("POST", at+"/test", "").ok(200)
+	const none = "There is no event VEHICLE:GONE. GET /v1/event-types lists all of them."
+	s.call("POST", "/v1/events", arrived+","+given(`["VEHICLE:GONE"]`)+"}").says(400, none)
+	s.call("POST", "/v1/sessions", "{"+given(`["VEHICLE:GONE"]`)+"}").says(400, none)
+	s.call("PUT", at, `{"url":"`+recv.url+`","events":["VEHICLE:GONE"]}`).says(400, none)
+	contains(t, "the answer to a notice", s.call("POST", "/v1/events", arrived+","+given(`["DISK:LOW"]`)+"}").ok(400).body, "DISK:LOW")
+	many := make([]string, callbackd.MaxSessionTypes+1)
+	for i := range many {
+		many[i] = fmt.Sprintf(`"TYPE:N%d"`, i)
+	}
+	contains(t, "the answer to many events", s.call("POST", "/v1/events", arrived+","+given("["+strings.Join(many, ",")+"]")+"}").ok(400).body, "an array of 1 to 100 events of sessions")
 }

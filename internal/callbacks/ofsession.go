@@ -58,24 +58,22 @@ func ReadForSession(body request.Object, what string) (callbackd.Callback, error
 }
 
 // TypesField reads the events that a callback for one session gets: at least one, each once.
-// They are kept in the order that lists use.
+// They are kept in the order that lists use. Whether the platform has those that are its own
+// is another question.
 func TypesField(name string, to *[]callbackd.EventType) request.Field {
 	var events []callbackd.EventType
-	return request.Array(name, &events, 1, len(callbackd.SessionEvents), "an array of events of sessions, each once", sessionEvent).Check(func(name string) error {
+	what := fmt.Sprintf("an array of 1 to %d events of sessions, each once", callbackd.MaxSessionTypes)
+	return request.Array(name, &events, 1, callbackd.MaxSessionTypes, what, request.PublishedType).Check(func(name string) error {
 		if events == nil {
 			return nil
 		}
-		types := slices.DeleteFunc(slices.Clone(callbackd.SessionEvents), func(t callbackd.EventType) bool { return !slices.Contains(events, t) })
-		if len(types) < len(events) {
+		callbackd.SortTypes(events)
+		if len(slices.Compact(slices.Clone(events))) < len(events) {
 			return callbackd.Invalid("%s must name each event once.", name)
 		}
-		*to = types
+		*to = events
 		return nil
 	})
-}
-
-func sessionEvent(name string, to *callbackd.EventType) request.Field {
-	return request.Choice(name, to, callbackd.SessionEvents)
 }
 
 // CheckForSession is Check of a callback that is given to a session. The store gives it a

@@ -147,8 +147,21 @@ func (p *callbackFormPage) Advanced() bool {
 	return slices.ContainsFunc(policyFields, func(name string) bool { return p.F[name] != "" })
 }
 
-// Types returns the events that a callback for one session can get.
-func (p *callbackFormPage) Types() []callbackd.EventType { return callbackd.SessionEvents }
+// Types returns the events that a callback for one session can get, and those that it gets.
+func (p *callbackFormPage) Types() []callbackd.EventType {
+	types := slices.Clone(callbackd.SessionEvents)
+	for _, t := range p.EventTypes {
+		if t.IsOwn() {
+			types = append(types, t)
+		}
+	}
+	for name := range strings.FieldsSeq(p.F["events"]) {
+		if t := callbackd.EventType(name); t.IsOwn() && !slices.Contains(types, t) {
+			types = append(types, t)
+		}
+	}
+	return types
+}
 
 // Gets reports whether an event is chosen for a callback for one session.
 func (p *callbackFormPage) Gets(t callbackd.EventType) bool {

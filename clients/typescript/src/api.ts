@@ -187,9 +187,6 @@ export interface EventKindList {
 /** PAVE's five: SESSION:SMS_PROCESS, SESSION:STAGE_CHANGE, SESSION:STATUS_CHANGE, SESSION:COMPLETE and SESSION:NOTE_INSERT. callbackd's own SESSION:SMS_REQUESTED. The notices about callbackd itself: CALLBACK:FAILING, CALLBACK:PAUSED, CALLBACK:RECOVERED, DELIVERY:FAILED, BACKLOG:OLD, CERTIFICATE:ENDING, SILENCE, DISK:LOW, NODE:LOST and ARCHIVE:FAILING. And the platform's own types (`serve --event-types`), such as VEHICLE:ARRIVED. `GET /v1/event-types` lists all of them. */
 export type EventType = string;
 
-/** PAVE's five, and callbackd's own SMS_REQUESTED. */
-export type PublishedType = "SESSION:SMS_PROCESS" | "SESSION:STAGE_CHANGE" | "SESSION:STATUS_CHANGE" | "SESSION:COMPLETE" | "SESSION:NOTE_INSERT" | "SESSION:SMS_REQUESTED";
-
 export type IncidentID = string;
 
 export interface Incident {
@@ -268,7 +265,7 @@ export type DurationText = string;
 export interface CallbackUpdate {
   /** When given, it must be the event of the path. */
   event?: EventType;
-  /** Only of a callback for one session; all events without this member. */
+  /** Only of a callback for one session. Without this member it gets callbackd's events of sessions, and none of the platform's own types. */
   events?: Array<EventType>;
   /** Absolute, http or https, without a user, password or fragment. The limit is in bytes. It is called as it is given: what is escaped stays so, and only what RFC 3986 does not allow in a path or query is escaped. Hosts are read by WHATWG's rules. */
   url: string;
@@ -444,8 +441,8 @@ export interface SessionCallback {
   method?: "POST" | "PUT" | "PATCH" | "GET" | "DELETE";
   headers?: Headers;
   payload?: Record<string, unknown>;
-  /** The events that it gets; all without this member. */
-  events?: Array<PublishedType>;
+  /** The events that it gets. Without this member these are callbackd's events of sessions, and none of the platform's own types. No notices. */
+  events?: Array<EventType>;
   policy?: NewPolicy;
 }
 
@@ -458,7 +455,7 @@ export interface GivenCallback {
   /** It names the callback in paths, such as GET /v1/callbacks/{event}. */
   callback_id: number;
   session_key: string;
-  events: Array<PublishedType>;
+  events: Array<EventType>;
   /** The signing secret, `whsec_…`. Only in the answer to the call that made the callback. */
   secret?: string;
 }

@@ -74,6 +74,11 @@ func EventDigest(n *store.NewEvent) []byte {
 	}
 	if n.Callback != nil {
 		fmt.Fprintf(h, "\x00%s\x00%d", n.Callback.URL, TypeSet(n.Callback.Types))
+		for _, t := range n.Callback.Types {
+			if TypeNumber(t) == 0 {
+				fmt.Fprintf(h, "\x00%s", t)
+			}
+		}
 	}
 	return h.Sum(nil)
 }

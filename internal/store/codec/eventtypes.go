@@ -1,12 +1,14 @@
 package codec
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
 
 	"callbackd"
+	"callbackd/internal/store"
 )
 
 // firstOwn is the number of the first event type of a platform. callbackd's own have their
@@ -113,20 +115,60 @@ func Type(n int64) callbackd.EventType {
 }
 
 // TypeSet returns the number that is stored for a set of callbackd's own event types: a bit
-// for each.
+// for each. Types of a platform have no bit: see [EventTypes.OwnSet].
 func TypeSet(types []callbackd.EventType) (set int64) {
 	for _, t := range types {
-		set |= 1 << TypeNumber(t)
+		if n := TypeNumber(t); n != 0 {
+			set |= 1 << n
+		}
 	}
 	return set
 }
 
-// Types returns the event types of a stored set, in the order of callbackd.EventTypes.
-func Types(set int64) (types []callbackd.EventType) {
+// OwnSet returns the text that is stored for a platform's types in a set: an array of their
+// numbers. It is empty when there are none.
+func (e *EventTypes) OwnSet(types []callbackd.EventType) (string, error) {
+	var numbers []int64
+	for _, t := range types {
+		if TypeNumber(t) != 0 {
+			continue
+		}
+		n := e.Number(t)
+		if n == 0 {
+			return "", store.NoEventType(t)
+		}
+		numbers = append(numbers, n)
+	}
+	if numbers == nil {
+		return "", nil
+	}
+	text, err := json.Marshal(numbers)
+	return string(text), err
+}
+
+// Types returns the event types of a stored set, in the order that lists use. own is what
+// OwnSet returned, nil for none.
+func (e *EventTypes) Types(set int64, own *string) ([]callbackd.EventType, error) {
+	types := []callbackd.EventType{}
 	for _, t := range callbackd.EventTypes {
 		if set&(1<<TypeNumber(t)) != 0 {
 			types = append(types, t)
 		}
 	}
-	return types
+	if own == nil {
+		return types, nil
+	}
+	var numbers []int64
+	if err := json.Unmarshal([]byte(*own), &numbers); err != nil {
+		return nil, fmt.Errorf("the types %q of a platform: %w", *own, err)
+	}
+	for _, n := range numbers {
+		t, err := e.Name(n)
+		if err != nil {
+			return nil, err
+		}
+		types = append(types, t)
+	}
+	callbackd.SortTypes(types)
+	return types, nil
 }

@@ -6,13 +6,12 @@ import (
 	"time"
 
 	"callbackd"
-	"callbackd/internal/store/codec"
 )
 
 // callbackFrom joins a callback with the setting of the version that follows.
 const (
 	callbackColumns = `c.no, c.key_no, c.type, c.name, c.version, c.policy, c.secrets, c.created_at, c.updated_at, c.deleted_at,
- c.pause_reason, c.paused_at, c.failing_since, c.closed_until, c.proven, c.released_at, c.release_after IS NOT NULL, c.filter, c.ttl, c.session, c.types,
+ c.pause_reason, c.paused_at, c.failing_since, c.closed_until, c.proven, c.released_at, c.release_after IS NOT NULL, c.filter, c.ttl, c.session, c.types, c.own_types,
  v.version, v.url, v.method, v.headers, v.payload, v.fields, v.format`
 	callbackFrom = " FROM callbacks c JOIN callback_versions v ON v.callback_no = c.no AND v.version = "
 )
@@ -51,10 +50,10 @@ func (s *Store) readCallback(row Row) (*callbackRow, error) {
 	var c callbackRow
 	var event int64
 	var policy string
-	var filter, fields, format, session *string
+	var filter, fields, format, session, own *string
 	var ttl, types *int64
 	err := row.Scan(&c.ID, &c.Key, &event, &c.Name, &c.Version, &policy, &c.secrets, &c.CreatedAt, &c.UpdatedAt, &c.DeletedAt,
-		&c.Pause.Reason, &c.Pause.At, &c.FailingSince, &c.ClosedUntil, &c.Proven, &c.ReleasedAt, &c.Releasing, &filter, &ttl, &session, &types,
+		&c.Pause.Reason, &c.Pause.At, &c.FailingSince, &c.ClosedUntil, &c.Proven, &c.ReleasedAt, &c.Releasing, &filter, &ttl, &session, &types, &own,
 		&c.version, &c.URL, &c.Method, &c.headers, &c.Payload, &fields, &format)
 	if err != nil {
 		return nil, err
@@ -63,7 +62,10 @@ func (s *Store) readCallback(row Row) (*callbackRow, error) {
 		return nil, err
 	}
 	if session != nil && types != nil {
-		c.Session, c.Types = *session, codec.Types(*types)
+		c.Session = *session
+		if c.Types, err = s.EventTypes.Types(*types, own); err != nil {
+			return nil, err
+		}
 	}
 	if err := json.Unmarshal([]byte(policy), &c.Policy); err != nil {
 		return nil, damaged(fmt.Errorf("policy of callback %d: %w", c.ID, err))

@@ -109,9 +109,13 @@ func (s *Store) insertNumbered(tx Execer, cb *callbackd.Callback) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec("INSERT INTO callbacks (no, key_no, type, name, version, policy, secrets, created_at, updated_at, filter, ttl, session, types"+s.d.RevisionColumn+
-		") "+s.d.InsertNumbered+" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13"+s.d.RevisionValue+")",
-		cb.ID, cb.Key, typ, cb.Name, cb.Version, policy, secrets, cb.CreatedAt, cb.UpdatedAt, textOrNull(cb.Policy.Filter.String()), ttlOrNull(cb.Policy.TTL), textOrNull(cb.Session), typesOrNull(cb.Types))
+	types, own, err := s.typesOrNull(cb.Types)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec("INSERT INTO callbacks (no, key_no, type, name, version, policy, secrets, created_at, updated_at, filter, ttl, session, types, own_types"+s.d.RevisionColumn+
+		") "+s.d.InsertNumbered+" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14"+s.d.RevisionValue+")",
+		cb.ID, cb.Key, typ, cb.Name, cb.Version, policy, secrets, cb.CreatedAt, cb.UpdatedAt, textOrNull(cb.Policy.Filter.String()), ttlOrNull(cb.Policy.TTL), textOrNull(cb.Session), types, own)
 	if err != nil {
 		return err
 	}
@@ -206,8 +210,12 @@ func (s *Store) updateCallback(tx Execer, before, cb *callbackd.Callback, releas
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec("UPDATE callbacks SET version = $2, policy = $3, secrets = $4, updated_at = $5, deleted_at = $6, filter = $7, ttl = $8, types = $9"+s.d.SetRevision+" WHERE no = $1",
-		cb.ID, cb.Version, policy, secrets, cb.UpdatedAt, cb.DeletedAt, textOrNull(cb.Policy.Filter.String()), ttlOrNull(cb.Policy.TTL), typesOrNull(cb.Types))
+	types, own, err := s.typesOrNull(cb.Types)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec("UPDATE callbacks SET version = $2, policy = $3, secrets = $4, updated_at = $5, deleted_at = $6, filter = $7, ttl = $8, types = $9, own_types = $10"+s.d.SetRevision+" WHERE no = $1",
+		cb.ID, cb.Version, policy, secrets, cb.UpdatedAt, cb.DeletedAt, textOrNull(cb.Policy.Filter.String()), ttlOrNull(cb.Policy.TTL), types, own)
 	if err != nil {
 		return err
 	}

@@ -65,11 +65,16 @@ func (s *Store) typeNumber(t callbackd.EventType) (int64, error) {
 	return n, nil
 }
 
-// CheckEventTypes refuses events of a type that is not stored.
+// CheckEventTypes refuses events of a type that is not stored, and callbacks for one.
 func (s *Store) CheckEventTypes(events []store.NewEvent) error {
 	for i := range events {
 		if _, err := s.typeNumber(events[i].Type); err != nil {
 			return err
+		}
+		if cb := events[i].Callback; cb != nil {
+			if _, err := s.EventTypes.OwnSet(cb.Types); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

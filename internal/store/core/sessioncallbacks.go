@@ -12,12 +12,14 @@ import (
 	"callbackd/internal/store/codec"
 )
 
-// typesOrNull returns a set of event types for a column that is NULL without one.
-func typesOrNull(types []callbackd.EventType) any {
+// typesOrNull returns a set of event types for the columns types and own_types, which are
+// NULL without one.
+func (s *Store) typesOrNull(types []callbackd.EventType) (ours, own any, err error) {
 	if types == nil {
-		return nil
+		return nil, nil, nil
 	}
-	return codec.TypeSet(types)
+	text, err := s.EventTypes.OwnSet(types)
+	return codec.TypeSet(types), textOrNull(text), err
 }
 
 // SessionCallbacks returns the callbacks in force that are for a session, oldest first.

@@ -113,20 +113,21 @@ func (s *Store) newListedCallbacks(q store.DeliveryQuery) *listedCallbacks {
 // load reads the callbacks that where names. One whose key was revoked has
 // ended with it.
 func (l *listedCallbacks) load(tx Tx, where string, args ...any) error {
-	return tx.Query(`SELECT c.no, c.key_no, c.type, c.name, c.deleted_at, k.revoked_at, v.url, c.session, c.types
+	return tx.Query(`SELECT c.no, c.key_no, c.type, c.name, c.deleted_at, k.revoked_at, v.url, c.session, c.types, c.own_types
 		FROM callbacks c JOIN keys k ON k.no = c.key_no JOIN callback_versions v ON v.callback_no = c.no AND v.version = c.version
 		WHERE `+where, func(row Row) error {
 		var cb callbackd.Callback
 		var event int64
 		var key callbackd.Key
-		var session *string
+		var session, own *string
 		var types *int64
-		err := row.Scan(&cb.ID, &cb.Key, &event, &cb.Name, &cb.DeletedAt, &key.RevokedAt, &cb.URL, &session, &types)
+		err := row.Scan(&cb.ID, &cb.Key, &event, &cb.Name, &cb.DeletedAt, &key.RevokedAt, &cb.URL, &session, &types, &own)
 		if err == nil {
 			cb.Event, err = l.types.Name(event)
 		}
-		if session != nil && types != nil {
-			cb.Session, cb.Types = *session, codec.Types(*types)
+		if err == nil && session != nil && types != nil {
+			cb.Session = *session
+			cb.Types, err = l.types.Types(*types, own)
 		}
 		if key.Revoked() && (cb.DeletedAt.IsZero() || key.RevokedAt.Before(cb.DeletedAt)) {
 			cb.DeletedAt = key.RevokedAt

@@ -13,7 +13,7 @@ import (
 // user_version counts the steps that were made. A migration tool would need database/sql,
 // which this driver does not use, and its lock would be SQLite's own. The statements of a
 // released step are never changed.
-var steps = []string{schemaEvents, schemaSessions, schemaReplays, schemaConsole, schemaLastErrors, schemaKept, schemaRemoved, schemaLimits, schemaCaptureLinks, schemaClock, schemaAllKeys, schemaStates, schemaLogins, schemaFilters, schemaFields, schemaCounts, schemaOperatorTokens, schemaExpiry, schemaAudit, schemaKeyExpiry, schemaIncidents, schemaSessionCallbacks, schemaErases, schemaKeyLimits, schemaFaults, schemaLinks, schemaNoticeMails, schemaFormats, schemaTrace, schemaKeyRetention, schemaServers, schemaEventTypes, schemaEraseGroups}
+var steps = []string{schemaEvents, schemaSessions, schemaReplays, schemaConsole, schemaLastErrors, schemaKept, schemaRemoved, schemaLimits, schemaCaptureLinks, schemaClock, schemaAllKeys, schemaStates, schemaLogins, schemaFilters, schemaFields, schemaCounts, schemaOperatorTokens, schemaExpiry, schemaAudit, schemaKeyExpiry, schemaIncidents, schemaSessionCallbacks, schemaErases, schemaKeyLimits, schemaFaults, schemaLinks, schemaNoticeMails, schemaFormats, schemaTrace, schemaKeyRetention, schemaServers, schemaEventTypes, schemaEraseGroups, schemaSessionOwnTypes}
 
 // fills has the functions that run after the statements of a step, in its transaction.
 var fills = map[string]func(core.Tx, *core.Dialect) error{schemaLastErrors: core.FillLastErrors}
@@ -116,6 +116,9 @@ var schemaEventTypes string
 
 //go:embed schema_33_erase_groups.sql
 var schemaEraseGroups string
+
+//go:embed schema_34_session_own_types.sql
+var schemaSessionOwnTypes string
 
 // migrate makes the steps that are missing, in one transaction.
 func (s *Store) migrate() error {

@@ -14,6 +14,7 @@ import (
 var sessionCallbackTests = map[string]func(*suite){
 	"SessionCallback":                       (*suite).sessionCallback,
 	"SessionCallbackGivenAgain":             (*suite).givenAgain,
+	"SessionCallbackOfOwnTypes":             (*suite).sessionCallbackOfOwnTypes,
 	"SessionCallbackGivenWithASession":      (*suite).givenWithSession,
 	"SessionCallbacksAreFew":                (*suite).fewSessionCallbacks,
 	"SessionCallbacksAtOnce":                (*suite).sessionCallbacksAtOnce,
@@ -87,6 +88,41 @@ func (s *suite) sessionCallback() {
 	n, err := s.CountSessionCallbacks(s.ctx(), s.key.ID, 9)
 	s.must(err)
 	s.equal("callbacks for one session", n, 1)
+}
+
+// A platform's own types are among the events of a callback for one session, alone or
+// beside callbackd's.
+func (s *suite) sessionCallbackOfOwnTypes() {
+	_, err := s.give(given("https://b.example/h", ev1, own1), "S")
+	s.kind(err, callbackd.KindInvalid)
+	s.equal("callbacks with a type that nobody has added", len(s.ofSession("S")), 0)
+	s.must(s.AddEventTypes(s.ctx(), []callbackd.EventType{own1, own2}))
+	both, alone := []callbackd.EventType{ev1, own1}, []callbackd.EventType{own2, own1}
+	callbackd.SortTypes(alone)
+	s.must(second(s.give(given("https://b.example/h", both...), "S")))
+	s.must(second(s.give(given("https://b.example/h", alone...), "S")))
+	s.must(second(s.give(given("https://b.example/h", alone...), "S")))
+	for range 2 {
+		cbs := s.ofSession("S")
+		s.equal("the callbacks of the session", len(cbs), 2)
+		s.equal("the types of the first", cbs[0].Types, both)
+		s.equal("the types of the second", cbs[1].Types, alone)
+		s.equal("targets of a type that both have", s.publish(s.key, own1, "S")[0].Targets, []callbackd.CallbackID{cbs[0].ID, cbs[1].ID})
+		s.equal("targets of a type that the second has", s.publish(s.key, own2, "S")[0].Targets, []callbackd.CallbackID{cbs[1].ID})
+		list, err := s.ListDeliveries(s.ctx(), store.DeliveryQuery{Key: s.key.ID, Callback: cbs[1].ID, Type: own2, Limit: 10})
+		s.must(err)
+		s.equal("deliveries of the second type", len(list.Deliveries) > 0, true)
+		s.reopen()
+	}
+	changed, err := s.ChangeCallback(s.ctx(), s.key.ID, "", s.ofSession("S")[0].Name, func(cb *callbackd.Callback) error {
+		next := *cb
+		next.Types = []callbackd.EventType{ev2}
+		cb.Replace(&next, s.at)
+		return nil
+	})
+	s.must(err)
+	s.equal("the types after a change", changed.Types, []callbackd.EventType{ev2})
+	s.equal("the types that are stored", s.ofSession("S")[0].Types, []callbackd.EventType{ev2})
 }
 
 func (s *suite) givenAgain() {

@@ -27,10 +27,10 @@ func Use(t *testing.T, st store.Store, seed uint64, steps int) {
 	s.must(s.SetCaptureURL(s.ctx(), "key1", "https://capture.example/{session_key}"))
 	s.must(second(s.newToken(1, "token")))
 	s.must(second(s.RevokeToken(s.ctx(), fmt.Sprintf("%012d", 1), s.at)))
-	const own callbackd.EventType = "VEHICLE:ARRIVED"
-	s.must(s.AddEventTypes(s.ctx(), []callbackd.EventType{own}))
-	u.cbs = append(u.cbs, s.newCallback(u.keys[2], own, "own"))
-	s.publish(u.keys[2], own, "arrival")
+	s.must(s.AddEventTypes(s.ctx(), []callbackd.EventType{own1, own2}))
+	u.cbs = append(u.cbs, s.newCallback(u.keys[2], own1, "own"))
+	s.publish(u.keys[2], own1, "arrival")
+	s.must(second(s.Accept(s.ctx(), store.Batch{Key: u.keys[2].ID, At: s.at, Events: []store.NewEvent{{Type: own2, Session: "arrival", Data: []byte("{}"), Callback: given("https://own.example/h", ev1, own2)}}})))
 	s.must(s.NoteOptions(s.ctx(), "host", []callbackd.ServerOption{{Name: "grace", Value: "1s"}}, s.at))
 	for range steps {
 		s.at = s.at.Add(time.Duration(u.r.IntN(40)) * time.Millisecond)

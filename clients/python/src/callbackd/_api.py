@@ -298,7 +298,7 @@ Mute = t.TypedDict(
 class CallbackUpdate(t.TypedDict):
     # When given, it must be the event of the path.
     event: t.NotRequired[EventType]
-    # Only of a callback for one session; all events without this member.
+    # Only of a callback for one session. Without this member it gets callbackd's events of sessions, and none of the platform's own types.
     events: t.NotRequired[list[EventType]]
     # Absolute, http or https, without a user, password or fragment. The limit is in bytes. It is called as it is given: what is escaped stays so, and only what RFC 3986 does not allow in a path or query is escaped. Hosts are read by WHATWG's rules.
     url: str
@@ -502,8 +502,8 @@ class SessionCallback(t.TypedDict):
     method: t.NotRequired[t.Literal["POST", "PUT", "PATCH", "GET", "DELETE"]]
     headers: t.NotRequired[Headers]
     payload: t.NotRequired[dict[str, t.Any]]
-    # The events that it gets; all without this member.
-    events: t.NotRequired[list[PublishedType]]
+    # The events that it gets. Without this member these are callbackd's events of sessions, and none of the platform's own types. No notices.
+    events: t.NotRequired[list[EventType]]
     policy: t.NotRequired[NewPolicy]
 
 
@@ -518,7 +518,7 @@ class GivenCallback(t.TypedDict):
     # It names the callback in paths, such as GET /v1/callbacks/{event}.
     callback_id: int
     session_key: str
-    events: list[PublishedType]
+    events: list[EventType]
     # The signing secret, `whsec_…`. Only in the answer to the call that made the callback.
     secret: t.NotRequired[str]
 
@@ -1917,8 +1917,6 @@ class SettingList(t.TypedDict):
 
 # PAVE's five: SESSION:SMS_PROCESS, SESSION:STAGE_CHANGE, SESSION:STATUS_CHANGE, SESSION:COMPLETE and SESSION:NOTE_INSERT. callbackd's own SESSION:SMS_REQUESTED. The notices about callbackd itself: CALLBACK:FAILING, CALLBACK:PAUSED, CALLBACK:RECOVERED, DELIVERY:FAILED, BACKLOG:OLD, CERTIFICATE:ENDING, SILENCE, DISK:LOW, NODE:LOST and ARCHIVE:FAILING. And the platform's own types (`serve --event-types`), such as VEHICLE:ARRIVED. `GET /v1/event-types` lists all of them.
 EventType: t.TypeAlias = str
-# PAVE's five, and callbackd's own SMS_REQUESTED.
-PublishedType: t.TypeAlias = t.Literal["SESSION:SMS_PROCESS", "SESSION:STAGE_CHANGE", "SESSION:STATUS_CHANGE", "SESSION:COMPLETE", "SESSION:NOTE_INSERT", "SESSION:SMS_REQUESTED"]
 IncidentID: t.TypeAlias = str
 State: t.TypeAlias = t.Literal["pending", "delivered", "failed", "canceled", "expired"]
 EventID: t.TypeAlias = str
