@@ -135,7 +135,7 @@ type NewSessionCallback struct {
 	Method  string            `json:"method,omitempty"`
 	Headers map[string]string `json:"headers,omitempty"`
 	Payload map[string]any    `json:"payload,omitempty"`
-	Events  []string          `json:"events,omitempty"` // that it gets; empty for all
+	Events  []string          `json:"events,omitempty"` // that it gets; empty for all of callbackd's
 	Policy  *Policy           `json:"policy,omitempty"`
 }
 

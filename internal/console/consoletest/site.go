@@ -19,6 +19,7 @@ import (
 	"callbackd/internal/app"
 	"callbackd/internal/console"
 	"callbackd/internal/store"
+	"callbackd/wire"
 )
 
 // Patience bounds every wait. Only a test that fails waits so long.
@@ -37,6 +38,8 @@ type Site struct {
 	Token   callbackd.Secret // the operator's
 	Proxies []netip.Prefix   // that are trusted
 	Console app.ConsoleConfig
+	// EventTypes are the platform's own. Set them while the server is stopped.
+	EventTypes []wire.EventKind
 }
 
 // StartSite starts a server on SQLite. It stops when the test ends.
@@ -89,7 +92,7 @@ func (s *Site) Start() {
 		listen = s.URL[len("http://"):]
 	}
 	a, err := app.Start(context.Background(), app.Config{Listen: listen, StoreConfig: s.Place, Log: slog.New(slog.NewTextHandler(s.T.Output(), &slog.HandlerOptions{Level: slog.LevelError})), Retention: time.Hour,
-		AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, OperatorToken: s.Token, TrustedProxies: s.Proxies, Console: s.Console})
+		AllowTargets: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, OperatorToken: s.Token, TrustedProxies: s.Proxies, Console: s.Console, EventTypes: s.EventTypes})
 	if err != nil {
 		s.T.Fatal(err)
 	}
