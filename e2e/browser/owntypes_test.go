@@ -38,7 +38,7 @@ func TestAPlatformsOwnTypes(t *testing.T) {
 	b.button("Create callback")
 	b.sees("VEHICLE:ARRIVED")
 	b.button("Send a test")
-	b.sees(`"vin": "1HGCM82633A004352"`)
+	b.sees(`"vin":"1HGCM82633A004352"`)
 	b.button("Send it")
 	b.sees("delivered")
 	b.pictures("own-types-test")
