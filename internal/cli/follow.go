@@ -169,11 +169,11 @@ func (f *follower) resend(ctx context.Context) {
 
 // forward sends an event by the setting of its callback, and prints a line each way.
 func (f *follower) forward(ctx context.Context, ev *wire.Event) error {
+	line := &wire.Forward{At: time.Now().UTC(), ID: ev.ID, Event: ev.Event, SessionKey: ev.SessionKey, Sequence: ev.Sequence, Test: ev.Test}
 	set, err := f.setting(ctx, ev.Event)
 	if err != nil {
-		return f.say(red, fmt.Sprintf("--> %s %s not sent: the server does not tell its callback: %v", ev.Event, ev.ID, err))
+		return f.notSent(line, fmt.Sprintf("--> %s %s", ev.Event, ev.ID), fmt.Errorf("the server does not tell its callback: %w", err))
 	}
-	line := &wire.Forward{At: time.Now().UTC(), ID: ev.ID, Event: ev.Event, SessionKey: ev.SessionKey, Sequence: ev.Sequence, Test: ev.Test}
 	if set.known {
 		line.Callback = set.callback.Name
 	}
@@ -212,7 +212,7 @@ func (f *follower) exchange(ctx context.Context, cb *callbackd.Callback, ev *wir
 	event := &callbackd.Event{ID: id, Type: callbackd.EventType(ev.Event), Session: ev.SessionKey, Sequence: ev.Sequence, Data: ev.Data, Test: ev.Test}
 	req, err := f.sender.Request(cb, event, f.attempt, time.Now())
 	if err != nil {
-		return f.say(red, fmt.Sprintf("%s  not sent: %v", title, err))
+		return f.notSent(line, title, err)
 	}
 	line.Attempt, line.Request = f.attempt, requestOf(req)
 	if err := f.print(nil, func() error { return f.sayMessage(noColour, title, line.Request.Headers, line.Request.Body) }); err != nil || f.Forward == "" {
@@ -234,6 +234,12 @@ func (f *follower) exchange(ctx context.Context, cb *callbackd.Callback, ev *wir
 		}
 		return f.sayMessage(colour, fmt.Sprintf("<-- %d %s", res.Status, took), nil, string(res.Body))
 	})
+}
+
+// notSent prints an event that could not be sent, and why.
+func (f *follower) notSent(line *wire.Forward, title string, err error) error {
+	line.Error = "not sent: " + err.Error()
+	return f.print(line, func() error { return f.say(red, title+"  "+line.Error) })
 }
 
 // print prints a line as JSON when it is not nil, or by text.
@@ -363,6 +369,7 @@ func (f *follower) adopt(ctx context.Context, set *localSetting, shown *wire.Cal
 	if cb.Policy.Timeout, err = time.ParseDuration(policy.Timeout); err != nil {
 		return fmt.Errorf("its timeout %q is not a duration", policy.Timeout)
 	}
+	cb.Policy.Format = callbackd.Format(policy.Format)
 	for _, s := range policy.Signing {
 		cb.Policy.Signing = append(cb.Policy.Signing, callbackd.SigningScheme(s))
 	}
