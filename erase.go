@@ -234,7 +234,7 @@ var eraseForms = map[EraseBy]string{
 
 // ErrValue returns the error for a value that [EraseBy.EraseValue] refuses.
 func (by EraseBy) ErrValue(value string) error {
-	return Invalid("%s %q is none: it must be %s.", by, Clip(value, 60), eraseForms[by])
+	return Invalid("%s must be %s, not %q.", by, eraseForms[by], Clip(value, 60))
 }
 
 // phoneDigits returns the digits of a phone number without the + or 00 that begins an

@@ -106,7 +106,7 @@ func (t *OperatorToken) Fault() string {
 	case t.Name == "":
 		return "has no name"
 	case t.Role != RoleRead && t.Role != RoleFull:
-		return "has the role " + string(t.Role) + ", which is none"
+		return "has the unknown role " + string(t.Role)
 	case !t.ExpiresAt.After(t.CreatedAt):
 		return "expires before it was created"
 	}

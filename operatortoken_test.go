@@ -61,7 +61,7 @@ func TestFaultsOfOperatorTokens(t *testing.T) {
 		"":                                  func(*callbackd.OperatorToken) {},
 		"has no hash":                       func(t *callbackd.OperatorToken) { t.Hash = [32]byte{} },
 		"has no name":                       func(t *callbackd.OperatorToken) { t.Name = "" },
-		"has the role admin, which is none": func(t *callbackd.OperatorToken) { t.Role = "admin" },
+		"has the unknown role admin": func(t *callbackd.OperatorToken) { t.Role = "admin" },
 		"expires before it was created":     func(t *callbackd.OperatorToken) { t.ExpiresAt = now },
 	} {
 		tok := sound
