@@ -58,11 +58,11 @@ func TestFaultsOfOperatorTokens(t *testing.T) {
 	now := time.UnixMilli(1_700_000_000_000)
 	sound := callbackd.OperatorToken{Hash: [32]byte{1}, Name: "ci", Role: callbackd.RoleFull, CreatedAt: now, ExpiresAt: now.Add(1)}
 	for want, change := range map[string]func(*callbackd.OperatorToken){
-		"":                                  func(*callbackd.OperatorToken) {},
-		"has no hash":                       func(t *callbackd.OperatorToken) { t.Hash = [32]byte{} },
-		"has no name":                       func(t *callbackd.OperatorToken) { t.Name = "" },
-		"has the unknown role admin": func(t *callbackd.OperatorToken) { t.Role = "admin" },
-		"expires before it was created":     func(t *callbackd.OperatorToken) { t.ExpiresAt = now },
+		"":                              func(*callbackd.OperatorToken) {},
+		"has no hash":                   func(t *callbackd.OperatorToken) { t.Hash = [32]byte{} },
+		"has no name":                   func(t *callbackd.OperatorToken) { t.Name = "" },
+		"has the unknown role admin":    func(t *callbackd.OperatorToken) { t.Role = "admin" },
+		"expires before it was created": func(t *callbackd.OperatorToken) { t.ExpiresAt = now },
 	} {
 		tok := sound
 		change(&tok)
