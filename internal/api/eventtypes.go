@@ -1,7 +1,11 @@
 package api
 
 import (
+	"bytes"
+	"encoding/json"
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 
@@ -30,11 +34,28 @@ var EventKinds = sync.OnceValues(func() ([]wire.EventKind, error) {
 		k := wire.EventKind{Type: string(t), Group: "session", Description: request.Get("summary").Text(), Schema: schema, Sample: callbacks.SampleBody(t)}
 		if t.IsNotice() {
 			k.Group = "notice"
+			if k.Schema, err = ofOneNotice(k.Schema, t); err != nil {
+				return nil, err
+			}
 		}
 		out = append(out, k)
 	}
 	return out, nil
 })
+
+// ofOneNotice returns the schema that all notices share for one of them: its member event
+// is this type.
+func ofOneNotice(schema json.RawMessage, t callbackd.EventType) (json.RawMessage, error) {
+	all, err := json.Marshal(callbackd.NoticeTypes)
+	if err != nil {
+		return nil, err
+	}
+	before, after, found := bytes.Cut(schema, append([]byte(`"event":{"type":"string","enum":`), append(all, '}')...))
+	if !found {
+		return nil, fmt.Errorf("the schema of notices in openapi.yaml does not have all their types as its events, in their order: %s", all)
+	}
+	return slices.Concat(before, []byte(`"event":{"type":"string","const":"`+string(t)+`"}`), after), nil
+}
 
 // builtIn returns the catalogue without checks. The document is part of the program, and a
 // test reads it.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -72,6 +73,11 @@ func TestTheCatalogueOfEvents(t *testing.T) {
 			if schema.Validate(less) == nil {
 				t.Errorf("the schema of %s accepts a body without %s", name, member)
 			}
+		}
+		other, _ := jsonschema.UnmarshalJSON(bytes.NewReader(k.Sample))
+		other.(map[string]any)["event"] = string(callbackd.EventTypes[(slices.Index(callbackd.EventTypes, callbackd.EventType(name))+1)%len(callbackd.EventTypes)])
+		if schema.Validate(other) == nil {
+			t.Errorf("the schema of %s accepts a body of another event", name)
 		}
 		if k.Description == "" || (k.Group == "notice") != callbackd.EventType(name).IsNotice() {
 			t.Errorf("%s is described as %q, of group %q", name, k.Description, k.Group)

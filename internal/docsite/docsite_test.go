@@ -63,6 +63,23 @@ func every(t *testing.T, s *docsite.Site, base string) map[string]string {
 	return pages
 }
 
+// The first page begins with what a newcomer does first, and lists each page once.
+func TestTheFirstPageBeginsWithTheFirstCallback(t *testing.T) {
+	html := get(t, site(t, ""), docsite.Root).Body.String()
+	_, list, _ := strings.Cut(html, "<h1")
+	links := regexp.MustCompile(`<a [^>]*href="([^"#]+)"`).FindAllStringSubmatch(list, -1)
+	seen := map[string]bool{}
+	for _, l := range links {
+		if seen[l[1]] {
+			t.Errorf("%s is there twice", l[1])
+		}
+		seen[l[1]] = true
+	}
+	if len(links) < 40 || links[0][1] != docsite.Root+"/howto/receive-your-first-callback" {
+		t.Errorf("the first of %d links is %v", len(links), links[:min(1, len(links))])
+	}
+}
+
 // Every document has a page that the first page leads to, and every link and anchor leads
 // somewhere.
 func TestEveryLinkLeadsSomewhere(t *testing.T) {

@@ -167,12 +167,18 @@ func (r *reference) described(holder, s openapi.Value, required bool) string {
 	}
 	for _, limit := range []struct{ name, text string }{
 		{"format", "%s"}, {"default", "default %s"}, {"enum", "one of %s"}, {"const", "always %s"}, {"minimum", "at least %s"}, {"maximum", "at most %s"},
-		{"minLength", "%s characters or more"}, {"maxLength", "%s characters or fewer"}, {"minItems", "%s elements or more"}, {"maxItems", "%s elements or fewer"},
-		{"maxProperties", "%s members or fewer"}, {"pattern", "pattern `%s`"},
 	} {
 		if v := s.Get(limit.name).Text(); v != "" {
 			parts = append(parts, fmt.Sprintf(limit.text, v))
 		}
+	}
+	for _, of := range []struct{ least, most, what string }{{"minLength", "maxLength", "characters"}, {"minItems", "maxItems", "elements"}, {"minProperties", "maxProperties", "members"}} {
+		if t := bounds(s.Get(of.least).Text(), s.Get(of.most).Text(), of.what); t != "" {
+			parts = append(parts, t)
+		}
+	}
+	if v := s.Get("pattern").Text(); v != "" {
+		parts = append(parts, "pattern `"+v+"`")
 	}
 	out := strings.Join(parts, ", ")
 	for _, d := range []openapi.Value{holder.Get("description"), s.Get("description")} {
@@ -181,6 +187,21 @@ func (r *reference) described(holder, s openapi.Value, required bool) string {
 		}
 	}
 	return out
+}
+
+// bounds says how many of something a value may have; both limits may be empty.
+func bounds(least, most, what string) string {
+	switch {
+	case least == "" && most == "":
+		return ""
+	case most == "":
+		return "at least " + least + " " + what
+	case least == "":
+		return "at most " + most + " " + what
+	case least == most:
+		return most + " " + what
+	}
+	return least + " to " + most + " " + what
 }
 
 // typeOf names the type of a value, with a link when it has a schema of its own.
