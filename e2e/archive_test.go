@@ -44,7 +44,7 @@ func TestArchiveCommands(t *testing.T) {
 	}
 	tty := openTerminal(t)
 	verify := command("archive", "verify", dir)
-	tty.run(t, verify)
+	tty.runClearing(t, verify)
 	tty.until(t, "[..............................] 0/1 files")
 	tty.until(t, "faults: 0")
 	if err := verify.Wait(); err != nil {

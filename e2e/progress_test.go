@@ -48,7 +48,7 @@ func TestLongCommandsShowTheirProgressOnATerminal(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			tty := openTerminal(t)
 			cmd := withKey(cl, command(c.args...))
-			tty.run(t, cmd)
+			tty.runClearing(t, cmd)
 			tty.until(t, c.bar)
 			tty.until(t, c.end)
 			if c.name == "replay" {
@@ -93,7 +93,7 @@ func TestWhatIsFollowedShowsItsProgressOnATerminal(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			tty := openTerminal(t)
 			cmd := withKey(cl, command(append(c.args, "--server", cl.Base)...))
-			tty.run(t, cmd)
+			tty.runClearing(t, cmd)
 			tty.until(t, c.bar)
 			tty.until(t, c.end)
 			if err := cmd.Wait(); err != nil {
@@ -112,7 +112,7 @@ func TestBenchShowsItsProgressOnATerminal(t *testing.T) {
 	}
 	tty := openTerminal(t)
 	cmd := by(bench, command("sessions", "-events", "20", "-sessions", "2", "-rounds", "2"))
-	tty.run(t, cmd)
+	tty.runClearing(t, cmd)
 	tty.until(t, "round 1 of 2")
 	tty.until(t, "[..............................] 0/2 rounds")
 	tty.until(t, "[###############...............] 1/2 rounds")

@@ -62,7 +62,6 @@ func (tty *terminal) mode(t *testing.T) []byte {
 // run starts a command on the terminal.
 func (tty *terminal) run(t *testing.T, cmd *exec.Cmd) {
 	t.Helper()
-	cmd.Env = append(cmd.Env, "TERM=xterm")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = tty.tty, tty.tty, tty.tty
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -80,6 +79,13 @@ func (tty *terminal) run(t *testing.T, cmd *exec.Cmd) {
 			}
 		}
 	}()
+}
+
+// runClearing starts a command on the terminal, as one that can clear a line.
+func (tty *terminal) runClearing(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	cmd.Env = append(cmd.Env, "TERM=xterm")
+	tty.run(t, cmd)
 }
 
 // until reads up to a text and returns what was read.

@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -90,4 +92,41 @@ func TestTrigger(t *testing.T) {
 	wantExit(t, "trigger with an unknown member", code, 78, errs, "there is vehicle.id, vehicle.vin")
 	_, errs, code = everyday(t, &client.Client{Base: cl.Base}, "trigger", event)
 	wantExit(t, "trigger without a key", code, 78, errs, "CALLBACKD_KEY")
+}
+
+// trigger publishes the sample of a type that only the server knows, and the Tab key finds it.
+func TestTriggerOfAPlatformsOwnType(t *testing.T) {
+	t.Parallel()
+	types := t.TempDir()
+	arrived := `{"name":"VEHICLE:ARRIVED","description":"A vehicle came to a yard.","schema":{"properties":{"vin":{"type":"string"},"yard":{"type":"string"}},"required":["vin"]},"sample":{"vin":"A","yard":"North"}}`
+	if err := os.WriteFile(filepath.Join(types, "arrived.json"), []byte(arrived), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	receiver, got := program(t, ok)
+	dir := t.TempDir()
+	srv := serve(t, dir, "--event-types", types, "--validate", "refuse")
+	cl := newClient(t, dir)
+	cl.Base = srv.url
+	if _, err := cl.CreateCallback(t.Context(), client.NewCallback{Event: "VEHICLE:ARRIVED", URL: receiver}); err != nil {
+		t.Fatal(err)
+	}
+	out, errs, code := everyday(t, cl, "trigger", "VEHICLE:ARRIVED", "--set", "yard=South", "--wait")
+	wantExit(t, "trigger of an own type", code, 0, out+errs, "VEHICLE:ARRIVED  session TST-", "delivered  VEHICLE:ARRIVED #1")
+	r := <-got
+	var body map[string]any
+	if err := json.Unmarshal([]byte(r.body), &body); err != nil {
+		t.Fatal(err)
+	}
+	if r.header.Get("callback-test") != "true" || body["event"] != "VEHICLE:ARRIVED" || body["vin"] != "A" || body["yard"] != "South" || body["test"] != true || len(body) != 6 {
+		t.Errorf("callback-test %q and the body %s", r.header.Get("callback-test"), r.body)
+	}
+	out, errs, code = everyday(t, cl, "trigger", "VEHICLE:LEFT")
+	wantExit(t, "trigger of a type that the server does not have", code, 1, out+errs, "VEHICLE:LEFT")
+	out, errs, code = everyday(t, cl, "trigger", "VEHICLE:ARRIVED", "--set", "vin=7")
+	wantExit(t, "trigger of data that does not fit", code, 1, out+errs, "/vin")
+
+	out, errs, code = runCmd(t, withKey(cl, command("__complete", "fish", "--", "trigger", "--server", cl.Base, "VEH")))
+	if wantExit(t, "completion", code, 0, errs); out != "VEHICLE:ARRIVED\n" || errs != "" {
+		t.Errorf("completion offers %q, and says %q", out, errs)
+	}
 }

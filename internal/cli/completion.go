@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"context"
 	_ "embed"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"callbackd"
 	"callbackd/internal/profile"
@@ -60,7 +62,7 @@ func (c *completeCmd) Run(e *env, k *kong.Context) error {
 	if len(words) == 0 {
 		words = []string{""}
 	}
-	found, files := complete(k.Model.Node, words)
+	found, files := complete(k.Model.Node, words, func(options []string) []string { return ownEventTypes(e.ctx, options) })
 	for _, f := range found {
 		line := f.word
 		if c.Shell != "bash" && f.help != "" {
@@ -122,23 +124,25 @@ type cursor struct {
 	waiting  *kong.Flag // the option whose value comes next
 	args     int        // arguments of the command so far
 	onlyArgs bool       // after --
+	options  []string   // so far, that say which server is called and with which key
 }
 
 // complete returns the words that can stand in place of the last one, and whether the name of
-// a file can.
-func complete(root *kong.Node, words []string) (found []candidate, files bool) {
+// a file can. ownTypes returns the names of a platform's own event types, from the server that
+// options choose.
+func complete(root *kong.Node, words []string, ownTypes func(options []string) []string) (found []candidate, files bool) {
 	at := cursor{node: root}
 	for _, w := range words[:len(words)-1] {
 		at.pass(w)
 	}
 	word := words[len(words)-1]
-	name, _, assigned := strings.Cut(word, "=")
+	name, value, assigned := strings.Cut(word, "=")
 	switch {
 	case at.waiting != nil:
-		found, files = valuesOf(at.waiting.Value)
+		found, files = at.values(at.waiting.Value, word, ownTypes)
 	case !at.onlyArgs && assigned && strings.HasPrefix(word, "--"):
 		if f := at.option(name); f != nil {
-			found, files = valuesOf(f.Value)
+			found, files = at.values(f.Value, value, ownTypes)
 		}
 		for i := range found {
 			found[i].word = name + "=" + found[i].word
@@ -155,7 +159,7 @@ func complete(root *kong.Node, words []string) (found []candidate, files bool) {
 		}
 	default:
 		if v := at.argument(); v != nil {
-			found, files = valuesOf(v)
+			found, files = at.values(v, word, ownTypes)
 		}
 	}
 	return slices.DeleteFunc(found, func(c candidate) bool { return !strings.HasPrefix(c.word, word) }), files
@@ -166,19 +170,30 @@ func (at *cursor) pass(word string) {
 	child := slices.IndexFunc(at.node.Children, func(c *kong.Node) bool { return c.Name == word })
 	switch {
 	case at.waiting != nil:
+		at.note(at.waiting, word)
 		at.waiting = nil
 	case at.onlyArgs:
 		at.args++
 	case word == "--":
 		at.onlyArgs = true
 	case strings.HasPrefix(word, "-"):
-		if f := at.option(word); f != nil && !f.IsBool() { // with = it is not found
+		name, value, assigned := strings.Cut(word, "=")
+		if f := at.option(name); f != nil && assigned {
+			at.note(f, value)
+		} else if f != nil && !f.IsBool() {
 			at.waiting = f
 		}
 	case child >= 0:
 		at.node = at.node.Children[child]
 	default:
 		at.args++
+	}
+}
+
+// note keeps an option that says which server is called and with which key.
+func (at *cursor) note(f *kong.Flag, value string) {
+	if f.Name == "profile" || f.Tag.Has(profileTag) {
+		at.options = append(at.options, "--"+f.Name+"="+value)
 	}
 }
 
@@ -203,6 +218,61 @@ func (at *cursor) argument() *kong.Positional {
 		return all[len(all)-1]
 	}
 	return nil
+}
+
+// values returns the values that an option or an argument can have, as far as they are known, and
+// whether it names a file. The server is asked for event types only when the word may become one
+// of the platform's own.
+func (at *cursor) values(v *kong.Value, word string, ownTypes func(options []string) []string) (found []candidate, files bool) {
+	found, files = valuesOf(v)
+	known := slices.ContainsFunc(found, func(c candidate) bool { return word != "" && strings.HasPrefix(c.word, word) })
+	if v.Name == "event" && !known {
+		for _, t := range ownTypes(at.options) {
+			found = append(found, candidate{word: t})
+		}
+	}
+	return found, files
+}
+
+// typesWithin bounds how long the Tab key waits for the server's event types.
+const typesWithin = time.Second
+
+// ownEventTypes asks a server for the names of the platform's own event types. options, variables
+// and profiles choose the server and the key, as for any command. Who presses the Tab key reads
+// no message, so without a key, without an answer in time, or with one that makes no sense, there
+// are no names.
+func ownEventTypes(ctx context.Context, options []string) (names []string) {
+	parser, err := newParser(&root{}, io.Discard, io.Discard, func(int) {})
+	if err != nil {
+		return nil
+	}
+	k, err := parser.Parse(append([]string{"events", "list"}, options...))
+	if err != nil {
+		return nil
+	}
+	if _, err := useProfile(k); err != nil {
+		return nil
+	}
+	list, ok := k.Selected().Target.Addr().Interface().(*eventsListCmd)
+	if !ok {
+		return nil
+	}
+	api, err := list.client()
+	if err != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, typesWithin)
+	defer cancel()
+	all, err := api.EventTypes(ctx)
+	if err != nil {
+		return nil
+	}
+	for _, t := range all.Data {
+		if callbackd.EventType(t.Type).IsOwn() { // a name of another form could hold characters for the terminal
+			names = append(names, t.Type)
+		}
+	}
+	return names
 }
 
 // valuesOf returns the values that an option or an argument can have, as far as they are known,

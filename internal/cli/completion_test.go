@@ -1,6 +1,9 @@
 package cli
 
 import (
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -53,7 +56,7 @@ func TestCompletion(t *testing.T) {
 		{"nonsense more ", strings.Join(commandNames(t), " "), false},
 	} {
 		words := strings.Split(c.line, " ")
-		found, files := complete(root, words)
+		found, files := complete(root, words, noOwnTypes)
 		var got []string
 		for _, f := range found {
 			got = append(got, f.word)
@@ -61,6 +64,76 @@ func TestCompletion(t *testing.T) {
 		if strings.Join(got, " ") != c.want || files != c.files {
 			t.Errorf("%q: %v, files %v; want %q, %v", c.line, got, files, c.want, c.files)
 		}
+	}
+}
+
+func noOwnTypes([]string) []string { return nil }
+
+// The server is asked for the platform's own event types when the word can be one, with the
+// options that choose the server and the key.
+func TestCompletionOffersOwnEventTypes(t *testing.T) {
+	root := model(t).Node
+	for line, want := range map[string]string{
+		"trigger V": "VEHICLE:ARRIVED; asked with ",
+		"events list --server http://a --json --profile=p --limit 3 --event V": "VEHICLE:ARRIVED; asked with --server=http://a --profile=p",
+		"events list --url=http://a --event=VEHICLE:":                          "--event=VEHICLE:ARRIVED; asked with --server=http://a",
+		"callbacks create --key --json VEH":                                    "VEHICLE:ARRIVED; asked with --key=--json",
+		"trigger SESSION:COM":                                                  "SESSION:COMPLETE; not asked",
+		"callbacks create --policy V":                                          "; not asked",
+	} {
+		asked := "; not asked"
+		found, _ := complete(root, strings.Split(line, " "), func(options []string) []string {
+			asked = "; asked with " + strings.Join(options, " ")
+			return []string{"VEHICLE:ARRIVED", "YARD:FULL"}
+		})
+		var got []string
+		for _, f := range found {
+			got = append(got, f.word)
+		}
+		if got := strings.Join(got, " ") + asked; got != want {
+			t.Errorf("%q: %q, want %q", line, got, want)
+		}
+	}
+}
+
+// Whatever is wrong, the Tab key finds the built-in types and prints no message.
+func TestCompletionIsSilentWithoutAServer(t *testing.T) {
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+	answer := `{"data":[{"type":"VEHICLE:\u001b[2J"},{"type":"VEHICLE:ARRIVED"},{"type":"SESSION:COMPLETE"}]}`
+	status := http.StatusOK
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(status)
+		io.WriteString(w, answer)
+	}))
+	defer server.Close()
+	ask := func(options ...string) string {
+		t.Helper()
+		var out, errs strings.Builder
+		words := append(append([]string{"__complete", "fish", "--", "events", "list"}, options...), "--event", "V")
+		if code := Main(t.Context(), words, &out, &errs); code != 0 || errs.Len() > 0 {
+			t.Errorf("%v: %d %s", options, code, errs.String())
+		}
+		return out.String()
+	}
+	key := []string{"--account", "a", "--key", "k", "--secret", "s"}
+	if got := ask(append(key, "--server", server.URL)...); got != "VEHICLE:ARRIVED\n" {
+		t.Errorf("with a server: %q", got)
+	}
+	for name, options := range map[string][]string{
+		"no key": {"--server", server.URL}, "no server": append(key, "--server", "http://127.0.0.1:1"), "no URL": append(key, "--server", "x"),
+		"no such profile": {"--profile", "missing", "--server", server.URL}, "an empty option": {"--server="},
+	} {
+		if got := ask(options...); got != "" {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	answer = "{"
+	if got := ask(append(key, "--server", server.URL)...); got != "" {
+		t.Errorf("a torn answer: %q", got)
+	}
+	status = http.StatusInternalServerError
+	if got := ask(append(key, "--server", server.URL)...); got != "" {
+		t.Errorf("a server with an error: %q", got)
 	}
 }
 
@@ -78,7 +151,7 @@ func TestCompletionOffersEveryCommandAndOption(t *testing.T) {
 	root := model(t).Node
 	for _, leaf := range leaves(root) {
 		words := strings.Fields(strings.TrimPrefix(leaf.Path(), "callbackd "))
-		found, _ := complete(root, append(words, "--"))
+		found, _ := complete(root, append(words, "--"), noOwnTypes)
 		for _, f := range leaf.Flags {
 			if !slices.ContainsFunc(found, func(c candidate) bool { return c.word == "--"+f.Name }) {
 				t.Errorf("%s: --%s is not offered among %v", leaf.Path(), f.Name, found)

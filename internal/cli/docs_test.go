@@ -71,3 +71,37 @@ func unknown(n *kong.Node, words []string) string {
 	}
 	return ""
 }
+
+// The page about the command line has every command in one of its tables.
+func TestThePageOfTheCommandLineHasEveryCommand(t *testing.T) {
+	raw, err := os.ReadFile("../../docs/howto/use-the-command-line.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, quoted, listed := model(t).Node, regexp.MustCompile("`([^`]+)`"), map[string]bool{}
+	for _, line := range strings.Split(string(raw), "\n") {
+		if !strings.HasPrefix(line, "| `callbackd ") {
+			continue
+		}
+		group := root // of words such as create, after `callbackd keys list`
+		for _, m := range quoted.FindAllStringSubmatch(strings.Split(line, "|")[1], -1) {
+			words, n := strings.Fields(m[1]), group
+			if words[0] == "callbackd" {
+				words, n = words[1:], root
+			}
+			for len(words) > 0 && len(n.Children) > 0 {
+				i := slices.IndexFunc(n.Children, func(c *kong.Node) bool { return c.Name == words[0] })
+				if i < 0 {
+					t.Fatalf("%s has no command %q, of %q", n.Path(), words[0], line)
+				}
+				group, n, words = n, n.Children[i], words[1:]
+			}
+			listed[n.Path()] = true
+		}
+	}
+	for _, leaf := range leaves(root) {
+		if !leaf.Hidden && !listed[leaf.Path()] {
+			t.Errorf("no table has %s", leaf.Path())
+		}
+	}
+}
