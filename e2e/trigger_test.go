@@ -117,7 +117,7 @@ func TestTriggerOfAPlatformsOwnType(t *testing.T) {
 	if err := json.Unmarshal([]byte(r.body), &body); err != nil {
 		t.Fatal(err)
 	}
-	if r.header.Get("callback-test") != "true" || body["event"] != "VEHICLE:ARRIVED" || body["vin"] != "A" || body["yard"] != "South" || body["test"] != true || len(body) != 6 {
+	if r.header.Get("callback-test") != "true" || body["event"] != "VEHICLE:ARRIVED" || body["vin"] != "A" || body["yard"] != "South" || body["test"] != true || len(body) != 5 {
 		t.Errorf("callback-test %q and the body %s", r.header.Get("callback-test"), r.body)
 	}
 	out, errs, code = everyday(t, cl, "trigger", "VEHICLE:LEFT")

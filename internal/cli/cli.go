@@ -93,7 +93,7 @@ type exit int
 func (e exit) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 
 // withHelp returns the text of an error in the arguments, and names the help of the command as
-// far as it was understood.
+// far as it was understood. Options that are missing are named with their variables.
 func withHelp(err error) string {
 	command := "callbackd"
 	var wrong *kong.ParseError
@@ -105,6 +105,17 @@ func withHelp(err error) string {
 		}
 	}
 	text, see := err.Error(), "; see"
+	if wrong != nil && wrong.Context != nil && strings.HasPrefix(text, "missing flags") {
+		var variables []string
+		for _, f := range wrong.Context.Flags() {
+			if f.Required && !f.Set && len(f.Envs) > 0 {
+				variables = append(variables, f.Envs[0])
+			}
+		}
+		if len(variables) > 0 {
+			text += "; or set " + strings.Join(variables, ", ")
+		}
+	}
 	if strings.HasSuffix(text, "?") { // did you mean …?
 		see = " See"
 	}

@@ -89,7 +89,7 @@ type deliveriesListCmd struct {
 	State    string `env:"CALLBACKD_DELIVERY_STATE" help:"List deliveries in this state only: pending, delivered, failed, canceled or expired."`
 	Event    string `help:"List deliveries of events of this type only, such as SESSION:COMPLETE."`
 	Session  string `placeholder:"KEY" help:"List deliveries of this session only."`
-	Callback string `placeholder:"NAME" help:"List deliveries to the callback with this ID only."`
+	Callback string `placeholder:"ID" help:"List deliveries to the callback with this ID only."`
 }
 
 // Run lists the deliveries. Its JSON is one delivery a line.

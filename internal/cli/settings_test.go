@@ -272,3 +272,18 @@ func TestUnknownEnvironmentIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// What is missing is named with the variable that gives it too.
+func TestAMissingOptionIsNamedWithItsVariable(t *testing.T) {
+	t.Setenv("CALLBACKD_ROLE", "")
+	for want, args := range map[string][]string{
+		"callbackd: missing flags: --token=TOKEN; or set CALLBACKD_ADMIN_TOKEN; see `callbackd erase all --help`\n":  {"erase", "all"},
+		"callbackd: missing flags: --role=TOKEN-ROLE; or set CALLBACKD_ROLE; see `callbackd tokens create --help`\n": {"tokens", "create", "--name", "x"},
+		"callbackd: expected \"<event> <receiver>\"; see `callbackd callbacks create --help`\n":                      {"callbacks", "create"},
+	} {
+		var out, errs strings.Builder
+		if code := Main(t.Context(), args, &out, &errs); code != exitSetting || errs.String() != want {
+			t.Errorf("%v: %d, %q, want %q", args, code, errs.String(), want)
+		}
+	}
+}
