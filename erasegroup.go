@@ -55,6 +55,23 @@ func (g *EraseGroup) EndedAt() (at time.Time) {
 	return at
 }
 
+// Counted returns the API keys of a dry run that has ended, and the subject in each. It fails when
+// g is no such one: nothing else may be erased as it was counted.
+func (g *EraseGroup) Counted() (keys []KeyID, subjects map[KeyID]string, err error) {
+	if !g.Erases[0].DryRun || g.Running() {
+		return nil, nil, Errorf(KindConflict, "%s is not a dry run that has ended; only what such a one has counted is erased here.", g.ID)
+	}
+	if len(g.Erases) != g.Keys {
+		return nil, nil, Errorf(KindConflict, "The dry run %s is no longer stored as a whole; make another one.", g.ID)
+	}
+	subjects = map[KeyID]string{}
+	for i := range g.Erases {
+		e := &g.Erases[i]
+		keys, subjects[e.Key] = append(keys, e.Key), e.Subject
+	}
+	return keys, subjects, nil
+}
+
 // Counts returns the sums of the counts of all erasures of the group.
 func (g *EraseGroup) Counts() (sum EraseCounts) {
 	for i := range g.Erases {

@@ -44,6 +44,12 @@ func (a *Admin) Erases(ctx context.Context, query url.Values) (out wire.EraseLis
 	return out, a.Do(ctx, http.MethodGet, "/v1/admin/erases?"+query.Encode(), nil, &out)
 }
 
+// EraseGroups lists erasures over all API keys, newest first. query is the query of GET
+// /v1/admin/erase-groups.
+func (a *Admin) EraseGroups(ctx context.Context, query url.Values) (out wire.EraseGroupList, err error) {
+	return out, a.Do(ctx, http.MethodGet, "/v1/admin/erase-groups?"+query.Encode(), nil, &out)
+}
+
 // Replays lists replays of all API keys. query is the query of GET /v1/admin/replays.
 func (a *Admin) Replays(ctx context.Context, query url.Values) (out wire.ReplayList, err error) {
 	return out, a.Do(ctx, http.MethodGet, "/v1/admin/replays?"+query.Encode(), nil, &out)

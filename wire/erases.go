@@ -69,3 +69,9 @@ type EraseList struct {
 	Data []Erase `json:"data"`
 	Next *string `json:"next"`
 }
+
+// EraseGroupList answers GET /v1/admin/erase-groups. Next is null at the end.
+type EraseGroupList struct {
+	Data []EraseGroup `json:"data"`
+	Next *string      `json:"next"`
+}

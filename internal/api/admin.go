@@ -50,6 +50,7 @@ func (a *API) adminRoutes() []route {
 		a.overKeys(adminQuery("GET /v1/admin/erases", a.listErases, eraseListFields)),
 		{pattern: "POST /v1/admin/erases", operated: a.createErases},
 		{pattern: "GET /v1/admin/erases/{id}", operated: a.getErase},
+		adminQuery("GET /v1/admin/erase-groups", a.listEraseGroups, eraseGroupListFields),
 		{pattern: "GET /v1/admin/erase-groups/{id}", operated: a.getEraseGroup},
 		a.overKeys(adminQuery("GET /v1/admin/incidents", a.listIncidents, incidentListFields)),
 		{pattern: "GET /v1/admin/incidents/{id}", operated: a.getIncident},

@@ -147,6 +147,12 @@ func (s *server) eraseOverKeys() {
 		t.Errorf("the receipt has the phone number: %s", receipt)
 	}
 	equal(t, "the answer to a repeat", s.call("POST", path, body, again).ok(202).body, first.body)
+	list := decode[wire.EraseGroupList](s.call("GET", "/v1/admin/erase-groups?limit=1", "").ok(200))
+	equal(t, "the first group of the list", list.Data[0], done)
+	equal(t, "the next one", list.Next != nil, true)
+	list = decode[wire.EraseGroupList](s.call("GET", "/v1/admin/erase-groups?limit=1&cursor="+*list.Next, "").ok(200))
+	equal(t, "the groups of the second page", len(list.Data), 1)
+	s.call("GET", "/v1/admin/erase-groups?cursor=x", "").says(400, "cursor")
 	s.call("GET", "/v1/admin/erase-groups/"+done.Data[0].ID, "").says(404, "There is no erasure over all API keys")
 	s.call("GET", "/v1/admin/erase-groups/erg_1jzv8q00m0000", "").says(404, "There is no erasure over all API keys")
 	found := decode[wire.EraseGroup](s.call("POST", path, `{"session_key":"only-there"}`).ok(202))

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/internal/callbacks"
 	"callbackd/internal/request"
 	"callbackd/internal/store"
 	"callbackd/internal/view"
@@ -23,12 +24,6 @@ func (a *API) eraseRoutes() []route {
 	}
 }
 
-// hasEvents reports whether an event of a session is stored.
-func (a *API) hasEvents(c *call, key callbackd.KeyID, session string) (bool, error) {
-	events, err := a.Store.SessionEvents(c.Context(), store.SessionEventQuery{Key: key, Session: session, Limit: 1})
-	return len(events) > 0, err
-}
-
 // eraseSession erases the session in the path. It need not be stored here: its events may
 // have been published.
 func (a *API) eraseSession(w http.ResponseWriter, c *call, q *callbackd.Erase) error {
@@ -36,7 +31,7 @@ func (a *API) eraseSession(w http.ResponseWriter, c *call, q *callbackd.Erase) e
 	value, ok := q.By.EraseValue(c.PathValue("key"))
 	if ok {
 		var err error
-		if ok, err = a.hasEvents(c, c.key.ID, value); err != nil {
+		if ok, err = callbacks.HasEvents(c.Context(), a.Store, c.key.ID, value); err != nil {
 			return err
 		}
 	}
@@ -112,7 +107,7 @@ func (a *API) createErases(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	keys, err := a.keysToErase(c, e.By, value)
+	keys, err := callbacks.KeysToErase(c.Context(), a.Store, e.By, value)
 	if err != nil {
 		return err
 	}
@@ -153,47 +148,54 @@ func (a *API) getEraseGroup(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	names := map[callbackd.KeyID]string{}
-	for i := range g.Erases {
-		key := g.Erases[i].Key
-		if names[key], err = a.owner(c, key); err != nil {
-			return err
-		}
-	}
-	out, err := view.EraseGroup(g, names)
+	out, err := a.shownEraseGroup(c, g)
 	if err == nil {
 		answer(w, http.StatusOK, out)
 	}
 	return err
 }
 
-// keysToErase returns the API keys in which an erasure over all keys looks, also revoked ones.
-func (a *API) keysToErase(c *call, by callbackd.EraseBy, value string) (keys []callbackd.Key, err error) {
-	all, err := a.Store.ListKeys(c.Context())
+// shownEraseGroup returns an erasure over all API keys with the texts of the keys.
+func (a *API) shownEraseGroup(c *call, g *callbackd.EraseGroup) (out wire.EraseGroup, err error) {
+	names := map[callbackd.KeyID]string{}
+	for i := range g.Erases {
+		key := g.Erases[i].Key
+		if names[key], err = a.owner(c, key); err != nil {
+			return out, err
+		}
+	}
+	return view.EraseGroup(g, names)
+}
+
+// eraseGroupList is the query of GET /v1/admin/erase-groups.
+type eraseGroupList struct {
+	after callbackd.EraseGroupID
+	limit int
+}
+
+func eraseGroupListFields(q *eraseGroupList) []request.Field {
+	return []request.Field{limitField(&q.limit), request.Cursor("cursor", &q.after, callbackd.ParseEraseGroupID)}
+}
+
+// listEraseGroups answers with erasures over all API keys, newest first.
+func (a *API) listEraseGroups(w http.ResponseWriter, c *call, q *eraseGroupList) error {
+	page, err := a.Store.ListEraseGroups(c.Context(), store.EraseGroupQuery{After: q.after, Limit: q.limit})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	for _, key := range all {
-		has := by != callbackd.EraseSession
-		if !has {
-			if has, err = a.hasEvents(c, key.ID, value); err != nil {
-				return nil, err
-			}
+	out := wire.EraseGroupList{Data: []wire.EraseGroup{}}
+	for i := range page.Groups {
+		one, err := a.shownEraseGroup(c, &page.Groups[i])
+		if err != nil {
+			return err
 		}
-		if !has {
-			_, err := a.Store.Session(c.Context(), key.ID, value)
-			if has = err == nil; err != nil && callbackd.KindOf(err) != callbackd.KindNotFound {
-				return nil, err
-			}
-		}
-		if has {
-			keys = append(keys, key)
-		}
+		out.Data = append(out.Data, one)
 	}
-	if len(keys) == 0 {
-		return nil, callbackd.Errorf(callbackd.KindNotFound, "There is no API key with such a session, so there is nothing to erase.")
+	if page.Next != 0 {
+		out.Next = new(page.Next.String())
 	}
-	return keys, nil
+	answer(w, http.StatusOK, out)
+	return nil
 }
 
 func (a *API) startErase(w http.ResponseWriter, c *call, e callbackd.Erase, value string) error {

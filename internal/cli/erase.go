@@ -18,7 +18,7 @@ type eraseCmd struct {
 	Start eraseStartCmd `cmd:"" help:"Erase what is stored of people in a session, or in all sessions that have a value. It cannot be undone."`
 	Show  eraseShowCmd  `cmd:"" help:"Show an erasure, its progress, and its receipt when it has ended."`
 	List  eraseListCmd  `cmd:"" help:"List erasures, newest first."`
-	All   eraseAllCmd   `cmd:"" help:"As the operator, erase in all API keys, or show such an erasure. It cannot be undone."`
+	All   eraseAllCmd   `cmd:"" help:"As the operator, erase in all API keys, or show or list such erasures. It cannot be undone."`
 }
 
 // eraseFlags choose what is erased.

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/url"
+	"time"
 
 	"callbackd/client"
 	"callbackd/internal/humanize"
@@ -16,6 +18,7 @@ type eraseAllCmd struct {
 	Server string `default:"http://127.0.0.1:8080" aliases:"url" env:"CALLBACKD_URL" profile:"server" help:"URL of the server."`
 	Token  string `required:"" env:"CALLBACKD_ADMIN_TOKEN" secret:"" placeholder:"TOKEN" help:"Operator token that may change things: callbackd tokens create --role full. Also from a file: CALLBACKD_ADMIN_TOKEN_FILE."`
 	eraseFlags
+	List bool   `help:"List the erasures over all API keys, newest first, and start none."`
 	ID   string `arg:"" optional:"" help:"ID of an erasure over all API keys, such as erg_1jzv8q00m0000: show it, and start none."`
 	JSON bool   `help:"Print JSON instead of text."`
 }
@@ -25,6 +28,12 @@ func (c *eraseAllCmd) Run(e *env) error {
 	admin, err := operatorClient(c.Server, c.Token)
 	if err != nil {
 		return err
+	}
+	if c.List {
+		if c.ID != "" || c.Follow || c.order() != (wire.NewErase{}) {
+			return settingf("erase all --list lists erasures, and starts or shows none: leave out the ID and the other options")
+		}
+		return c.list(e, admin)
 	}
 	var g wire.EraseGroup
 	if c.ID == "" {
@@ -41,6 +50,31 @@ func (c *eraseAllCmd) Run(e *env) error {
 		return err
 	}
 	return c.follow(e, admin, g)
+}
+
+// list prints a line for each erasure over all API keys.
+func (c *eraseAllCmd) list(e *env, admin *client.Admin) error {
+	for q := (url.Values{}); ; {
+		page, err := admin.EraseGroups(e.ctx, q)
+		if err != nil {
+			return err
+		}
+		for i := range page.Data {
+			g := &page.Data[i]
+			if c.JSON {
+				err = json.NewEncoder(e.stdout).Encode(g)
+			} else {
+				_, err = fmt.Fprintf(e.stdout, "%s; API keys: %d  %s  %s\n", eraseLine(g.ID, g.State, g.DryRun, g.Counts), g.Keys, g.CreatedAt.Format(time.RFC3339), g.By)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if page.Next == nil {
+			return nil
+		}
+		q.Set("cursor", *page.Next)
+	}
 }
 
 // follow shows the progress until the erasure has ended in all API keys.

@@ -34,6 +34,12 @@ type erasesPage struct {
 	scope
 	list
 	Rows []eraseRow
+	Tabs []tab // for the operator
+}
+
+// eraseTabs are the tabs of the operator's lists of erasures.
+func eraseTabs(groups bool) []tab {
+	return []tab{{"Each API key", link("erases"), !groups}, {"Over all API keys", link("erase-groups"), groups}}
 }
 
 // erases lists erasures and dry runs.
@@ -48,6 +54,9 @@ func (c *Console) erases(w http.ResponseWriter, req *userRequest) error {
 		return err
 	}
 	p.refreshFirst(&p.list, 2)
+	if req.isOperator() {
+		p.Tabs = eraseTabs(false)
+	}
 	page, err := c.Store.ListErases(req.Context(), store.EraseQuery{Key: s.KeyID, After: after, Limit: pageRows})
 	if err != nil {
 		return err
@@ -68,6 +77,7 @@ type newErasePage struct {
 	By    string // what is chosen
 	Bys   []keepChoice
 	Value string
+	All   bool // the operator looks in all API keys
 }
 
 func (c *Console) newErasePage(req *userRequest) (*newErasePage, error) {
@@ -77,6 +87,7 @@ func (c *Console) newErasePage(req *userRequest) (*newErasePage, error) {
 	}
 	s.Required = true
 	p := &newErasePage{base: c.base(req, "erases", "Erase a person"), scope: s, By: req.PostFormValue("by"), Value: req.PostFormValue("value")}
+	p.All = req.isOperator() && req.PostFormValue("all") != ""
 	for _, by := range callbackd.EraseBys {
 		p.Bys = append(p.Bys, keepChoice{string(by), eraseNames[string(by)]})
 	}
@@ -101,8 +112,8 @@ func (c *Console) createErase(w http.ResponseWriter, req *userRequest) error {
 	if err != nil {
 		return err
 	}
-	if p.KeyID == store.AllKeys {
-		p.Errors.add("key", errChooseKey)
+	if p.KeyID == store.AllKeys && !p.All {
+		p.Errors.add("key", callbackd.Invalid("Choose an API key, or all of them below."))
 	}
 	by := callbackd.EraseBy(p.By)
 	if !slices.Contains(callbackd.EraseBys, by) {
@@ -111,15 +122,32 @@ func (c *Console) createErase(w http.ResponseWriter, req *userRequest) error {
 		p.Errors.add("value", by.ErrValue(p.Value))
 	}
 	if len(p.Errors) == 0 {
-		made, err := c.startErase(req, callbackd.Erase{Key: p.KeyID, By: by, DryRun: true}, p.Value)
+		to, err := c.startDryRun(req, p.KeyID, by, p.Value, p.All)
 		if err == nil {
-			return redirect(w, req, link("erases", made.ID), "")
+			return redirect(w, req, to, "")
 		}
 		if err := p.Errors.add("", err); err != nil {
 			return err
 		}
 	}
 	return c.render(w, http.StatusBadRequest, "erase-new", p)
+}
+
+// startDryRun starts the dry run of one API key, or of all, and returns where its page is.
+func (c *Console) startDryRun(req *userRequest, key callbackd.KeyID, by callbackd.EraseBy, value string, all bool) (to string, err error) {
+	e := callbackd.Erase{Key: key, By: by, DryRun: true}
+	if !all {
+		made, err := c.startErase(req, e, value)
+		if err != nil {
+			return "", err
+		}
+		return link("erases", made.ID), nil
+	}
+	made, err := c.startErases(req, e, value)
+	if err != nil {
+		return "", err
+	}
+	return link("erase-groups", made.ID), nil
 }
 
 // startErase starts an erasure or a dry run of what has a value.
@@ -170,9 +198,16 @@ type erasePage struct {
 	E      eraseRow
 	Group  string // where the erasure over all API keys is, for the operator
 	Counts []countRow
-	Ready  bool // a dry run that has ended, for somebody who may erase
-	Typed  bool // the value must be typed again, because it is not stored
-	Errors formErrors
+	confirmation
+}
+
+// confirmation is the form that erases what a dry run has counted.
+type confirmation struct {
+	Ready   bool   // the dry run has ended, and the person may erase
+	Typed   bool   // the value must be typed again, because it is not stored
+	By      string // what the value is
+	Confirm string // where the form goes
+	Errors  formErrors
 }
 
 // countRow is one of the counts of an erasure.
@@ -211,10 +246,9 @@ func (c *Console) newErasureView(req *userRequest, e *callbackd.Erase) (*erasePa
 	if e.DryRun {
 		title = "Dry run of an erasure"
 	}
-	p := &erasePage{base: c.base(req, "erases", title), E: eraseRow{view.Erase(e), s.owner(e.Key)}, Errors: formErrors{}}
+	p := &erasePage{base: c.base(req, "erases", title), E: eraseRow{view.Erase(e), s.owner(e.Key)}}
 	p.Counts = eraseCounts(p.E.Counts)
-	p.Ready = e.DryRun && !e.Running() && p.MayChange
-	p.Typed = e.By != callbackd.EraseSession
+	p.confirmation = confirmation{Ready: e.DryRun && !e.Running() && p.MayChange, Typed: e.By != callbackd.EraseSession, By: p.E.Name(), Confirm: link("erases", e.ID, "confirm"), Errors: formErrors{}}
 	if e.Group != 0 && req.keyFilter() == store.AllKeys {
 		p.Group = link("erase-groups", e.Group.String())
 	}
@@ -261,12 +295,17 @@ func (c *Console) confirmErase(w http.ResponseWriter, req *userRequest) error {
 	if viewErr != nil {
 		return viewErr
 	}
+	if err := p.refuse(err); err != nil {
+		return err
+	}
+	return c.render(w, http.StatusBadRequest, "erase", p)
+}
+
+// refuse notes why nothing was erased. It returns an error that is not for the form.
+func (f *confirmation) refuse(err error) error {
 	field := ""
 	if callbackd.KindOf(err) == callbackd.KindInvalid {
 		field = "value"
 	}
-	if err := p.Errors.add(field, err); err != nil {
-		return err
-	}
-	return c.render(w, http.StatusBadRequest, "erase", p)
+	return f.Errors.add(field, err)
 }

@@ -77,10 +77,53 @@ func aPersonIsErasedInAllKeys(t *testing.T, s *site) {
 	if a := holder.get(page); a.StatusCode == http.StatusOK {
 		t.Error("the holder of a key sees an erasure over all keys")
 	}
+	s.confirmedInAllKeys(t, op, holder, other)
 	for _, id := range []string{"x", "erg_1jzv8q00m0000"} {
 		if a := op.get("/console/erase-groups/" + id); a.StatusCode != http.StatusNotFound {
 			t.Errorf("%s is answered with %s, want 404", id, a.Status)
 		}
+	}
+}
+
+// confirmedInAllKeys erases a session from the form of the operator, in the two keys that have it.
+// A session key is looked for, because the other keys of the server belong to other tests.
+func (s *site) confirmedInAllKeys(t *testing.T, op, holder *visitor, other callbackd.Key) {
+	t.Helper()
+	for _, k := range []callbackd.Key{s.Key, other} {
+		s.Publish(k, callbackd.Complete, "ACM-BOTH", map[string]any{"phone": "+1 555 0145"})
+	}
+	form := url.Values{"by": {"session_key"}, "value": {"ACM-NOBODY"}, "all": {"yes"}}
+	if a := op.do("POST", "/console/erases/new", form); a.StatusCode != http.StatusBadRequest || !strings.Contains(words(t, a), "There is no API key with such a session") {
+		t.Errorf("a session that no key has is answered with %s: %s", a.Status, words(t, a))
+	}
+	form.Set("value", "ACM-BOTH")
+	dry := op.post("/console/erases/new", form)
+	op.awaitPage(dry, "Erase it?")
+	op.says(dry, "Dry run over all API keys", "Nothing was erased. This much would be erased in 2 API keys:", "Events2")
+	if s.data(t, "ACM-BOTH") == "{}" {
+		t.Fatal("the dry run erased the session")
+	}
+	if a := holder.do("POST", dry+"/confirm", nil); a.StatusCode == http.StatusSeeOther || s.data(t, "ACM-BOTH") == "{}" {
+		t.Errorf("the holder of a key confirms the operator's erasure: %s", a.Status)
+	}
+	done := op.post(dry+"/confirm", nil)
+	op.awaitPage(done, "Receipt")
+	op.says(done, "Erasure over all API keys", "This much is erased in 2 API keys:", "Events2")
+	if got := s.data(t, "ACM-BOTH"); got != "{}" {
+		t.Errorf("the data is %s after the erasure", got)
+	}
+	if a := op.do("POST", done+"/confirm", nil); a.StatusCode != http.StatusConflict {
+		t.Errorf("the confirmation of what is erased is answered with %s, want 409", a.Status)
+	}
+	list := op.get("/console/erase-groups").body
+	for _, page := range []string{dry, done} {
+		if !strings.Contains(list, page) {
+			t.Errorf("the list of erasures over all API keys has no link to %s", page)
+		}
+	}
+	// A holder that asks for all keys gets an erasure of the own key.
+	if to := holder.post("/console/erases/new", form); !strings.HasPrefix(to, "/console/erases/") {
+		t.Errorf("the holder of a key starts %s", to)
 	}
 }
 

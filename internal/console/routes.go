@@ -97,7 +97,9 @@ func (c *Console) routes() []route {
 		c.at("GET "+Root+"/erases/new", developer, c.newErase),
 		c.at("POST "+Root+"/erases/new", developer, c.createErase),
 		c.at("GET "+Root+"/erases/{erase}", viewer, c.erase),
+		c.at("GET "+Root+"/erase-groups", operator, c.eraseGroups),
 		c.at("GET "+Root+"/erase-groups/{group}", operator, c.eraseGroup),
+		c.at("POST "+Root+"/erase-groups/{group}/confirm", operator, c.confirmEraseGroup),
 		c.at("POST "+Root+"/erases/{erase}/confirm", developer, c.confirmErase),
 
 		c.at("GET "+Root+"/nodes", operator, c.nodes),

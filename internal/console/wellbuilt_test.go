@@ -40,7 +40,7 @@ func TestEveryPageIsWellBuilt(t *testing.T) {
 		pages []string
 	}{
 		{"key", s.visitor(t).signIn(s.Key), append(all, "/console/keys/"+s.Key.APIKey+"/limits")},
-		{"operator", s.visitor(t).operator(), append(all, "/console/nodes", "/console/erase-groups/"+ids["group"], "/console/keys/"+s.Key.APIKey+"/revoke", "/console/keys/"+s.Key.APIKey+"/limits")},
+		{"operator", s.visitor(t).operator(), append(all, "/console/nodes", "/console/erase-groups", "/console/erase-groups/"+ids["group"], "/console/keys/"+s.Key.APIKey+"/revoke", "/console/keys/"+s.Key.APIKey+"/limits")},
 		{"nobody", s.visitor(t), []string{"/console/sign-in", "/console/sign-in?as=operator", "/console/link?token=x", "/console/sign-in?done=signed-out"}},
 	} {
 		for _, path := range c.pages {

@@ -15,10 +15,14 @@ type Erases interface {
 	// KindInvalid when Subject is given and that of value is another one.
 	CreateErase(ctx context.Context, e callbackd.Erase, value string) (*callbackd.Erase, error)
 	// CreateErases stores an erasure in each of keys, or in none when one fails. It is
-	// CreateErase otherwise; Key of e is not read.
+	// CreateErase otherwise; Key of e is not read. With a Group, which is a dry run over all
+	// keys, it erases in the keys of that one instead, and each subject must be the same.
 	CreateErases(ctx context.Context, e callbackd.Erase, keys []callbackd.KeyID, value string) (*callbackd.EraseGroup, error)
 	// EraseGroup returns what CreateErases has stored, as it is now.
 	EraseGroup(ctx context.Context, id callbackd.EraseGroupID) (*callbackd.EraseGroup, error)
+	// ListEraseGroups returns erasures over all keys, newest first: at most [MaxEraseGroupRows]
+	// erasures in all, but one group at least.
+	ListEraseGroups(ctx context.Context, q EraseGroupQuery) (EraseGroupPage, error)
 	// Erase returns one erasure of the key, or of any key with AllKeys.
 	Erase(ctx context.Context, key callbackd.KeyID, id callbackd.EraseID) (*callbackd.Erase, error)
 	// ListErases returns erasures, newest first.
@@ -40,6 +44,21 @@ type EraseQuery struct {
 type ErasePage struct {
 	Erases []callbackd.Erase
 	Next   callbackd.EraseID
+}
+
+// MaxEraseGroupRows is how many erasures a page of groups has when it has more than one group.
+const MaxEraseGroupRows = 1000
+
+// EraseGroupQuery chooses erasures over all keys.
+type EraseGroupQuery struct {
+	After callbackd.EraseGroupID // cursor; 0 at the start
+	Limit int                    // of groups, 1 to MaxPage
+}
+
+// EraseGroupPage is one page. Next is 0 at the end.
+type EraseGroupPage struct {
+	Groups []callbackd.EraseGroup
+	Next   callbackd.EraseGroupID
 }
 
 // EraseStep is what StepErase did.

@@ -1296,6 +1296,12 @@ export interface EraseGroup {
   data: Array<Erase>;
 }
 
+export interface EraseGroupList {
+  data: Array<EraseGroup>;
+  /** Cursor of the next page. */
+  next: string | null;
+}
+
 /** What was erased so far; of a dry run, what would be. A dry run does not count answers of idempotency keys, log_messages and reasons. */
 export interface EraseCounts {
   /** Session keys. */
@@ -2308,6 +2314,12 @@ export class Client extends Transport {
   /** Read an erasure, and its receipt when it has ended. GET /v1/admin/erases/{id} */
   getAnyErase(id: string, options: CallOptions = {}): Promise<Erase> {
     return this.json({ method: 'GET', path: `/v1/admin/erases/${escape(id)}`, auth: 'operator' }, options);
+  }
+
+
+  /** List erasures over all API keys, newest first. GET /v1/admin/erase-groups */
+  listEraseGroups(query: { limit?: number; cursor?: EraseGroupID } = {}, options: CallOptions = {}): Promise<EraseGroupList> {
+    return this.json({ method: 'GET', path: '/v1/admin/erase-groups', auth: 'operator', query }, options);
   }
 
 

@@ -42,7 +42,7 @@ func readErase(tx Tx, key callbackd.KeyID, id callbackd.EraseID, lock string) (e
 
 // CreateErase is part of [store.Erases].
 func (s *Store) CreateErase(ctx context.Context, e callbackd.Erase, value string) (*callbackd.Erase, error) {
-	made, err := s.createErases(ctx, e, []callbackd.KeyID{e.Key}, value, func(made []callbackd.Erase) { store.Made(ctx, &made[0]) })
+	made, err := s.createErases(ctx, e, []callbackd.KeyID{e.Key}, map[callbackd.KeyID]string{e.Key: e.Subject}, value, func(made []callbackd.Erase) { store.Made(ctx, &made[0]) })
 	if err != nil {
 		return nil, err
 	}
@@ -51,20 +51,30 @@ func (s *Store) CreateErase(ctx context.Context, e callbackd.Erase, value string
 
 // CreateErases is part of [store.Erases].
 func (s *Store) CreateErases(ctx context.Context, e callbackd.Erase, keys []callbackd.KeyID, value string) (*callbackd.EraseGroup, error) {
-	e.GroupSize = len(keys)
+	var subjects map[callbackd.KeyID]string
+	if e.Group != 0 {
+		dry, err := s.EraseGroup(ctx, e.Group)
+		if err != nil {
+			return nil, err
+		}
+		if keys, subjects, err = dry.Counted(); err != nil {
+			return nil, err
+		}
+	}
+	e.Group, e.GroupSize = 0, len(keys)
 	group := func(made []callbackd.Erase) *callbackd.EraseGroup {
 		return &callbackd.EraseGroup{ID: made[0].Group, Keys: len(keys), Erases: made}
 	}
-	made, err := s.createErases(ctx, e, keys, value, func(made []callbackd.Erase) { store.Made(ctx, group(made)) })
+	made, err := s.createErases(ctx, e, keys, subjects, value, func(made []callbackd.Erase) { store.Made(ctx, group(made)) })
 	if err != nil {
 		return nil, err
 	}
 	return group(made), nil
 }
 
-// createErases stores an erasure in each of keys. They are a group when e has a GroupSize. made
-// is called in the transaction.
-func (s *Store) createErases(ctx context.Context, e callbackd.Erase, keys []callbackd.KeyID, value string, made func([]callbackd.Erase)) (out []callbackd.Erase, err error) {
+// createErases stores an erasure in each of keys. They are a group when e has a GroupSize. subjects
+// has what the subject of each key must be, if anything. made is called in the transaction.
+func (s *Store) createErases(ctx context.Context, e callbackd.Erase, keys []callbackd.KeyID, subjects map[callbackd.KeyID]string, value string, made func([]callbackd.Erase)) (out []callbackd.Erase, err error) {
 	audit, err := s.Auditor(ctx)
 	if err != nil {
 		return nil, err
@@ -72,7 +82,7 @@ func (s *Store) createErases(ctx context.Context, e callbackd.Erase, keys []call
 	planned := make([]callbackd.Erase, len(keys))
 	for i, key := range keys {
 		planned[i] = e
-		planned[i].Key = key
+		planned[i].Key, planned[i].Subject = key, subjects[key]
 		salt := make([]byte, 32)
 		rand.Read(salt)
 		if err := planned[i].Look(value, salt, audit.Digest(key)); err != nil {
@@ -134,16 +144,10 @@ func (s *Store) insertErase(tx Tx, e callbackd.Erase) (*callbackd.Erase, error) 
 
 // EraseGroup is part of [store.Erases].
 func (s *Store) EraseGroup(ctx context.Context, id callbackd.EraseGroupID) (*callbackd.EraseGroup, error) {
-	g := &callbackd.EraseGroup{ID: id}
-	err := s.db.Read(ctx, func(tx Tx) error {
-		g.Erases = nil
-		return tx.Query("SELECT "+eraseColumns+" FROM erases WHERE group_id = $1 AND group_id <> 0 ORDER BY id", func(row Row) error {
-			e, err := scanErase(row)
-			if err == nil {
-				g.Keys, g.Erases = e.GroupSize, append(g.Erases, *e)
-			}
-			return err
-		}, id)
+	var g callbackd.EraseGroup
+	err := s.db.Read(ctx, func(tx Tx) (err error) {
+		g, err = readEraseGroup(tx, id)
+		return err
 	})
 	if err == nil && len(g.Erases) == 0 {
 		err = callbackd.Errorf(callbackd.KindNotFound, "There is no erasure over all API keys %s.", id)
@@ -151,7 +155,50 @@ func (s *Store) EraseGroup(ctx context.Context, id callbackd.EraseGroupID) (*cal
 	if err != nil {
 		return nil, err
 	}
-	return g, nil
+	return &g, nil
+}
+
+// readEraseGroup reads a group. It has no erasures when there is none.
+func readEraseGroup(tx Tx, id callbackd.EraseGroupID) (callbackd.EraseGroup, error) {
+	g := callbackd.EraseGroup{ID: id}
+	err := tx.Query("SELECT "+eraseColumns+" FROM erases WHERE group_id = $1 AND group_id <> 0 ORDER BY id", func(row Row) error {
+		e, err := scanErase(row)
+		if err == nil {
+			g.Keys, g.Erases = e.GroupSize, append(g.Erases, *e)
+		}
+		return err
+	}, id)
+	return g, err
+}
+
+// ListEraseGroups is part of [store.Erases]. It finds one group after the other, so that what it
+// reads does not grow with the number of keys in older ones.
+func (s *Store) ListEraseGroups(ctx context.Context, q store.EraseGroupQuery) (page store.EraseGroupPage, err error) {
+	limit := min(max(q.Limit, 1), store.MaxPage)
+	err = s.db.Read(ctx, func(tx Tx) error {
+		page = store.EraseGroupPage{}
+		after, rows := q.After, 0
+		if after == 0 {
+			after = math.MaxInt64
+		}
+		for {
+			var next callbackd.EraseGroupID
+			err := tx.Query("SELECT group_id FROM erases WHERE group_id < $1 AND group_id <> 0 ORDER BY group_id DESC LIMIT 1", func(row Row) error { return row.Scan(&next) }, after)
+			if err != nil || next == 0 {
+				return err
+			}
+			if len(page.Groups) == limit || rows >= store.MaxEraseGroupRows {
+				page.Next = after
+				return nil
+			}
+			g, err := readEraseGroup(tx, next)
+			if err != nil {
+				return err
+			}
+			page.Groups, rows, after = append(page.Groups, g), rows+len(g.Erases), next
+		}
+	})
+	return page, err
 }
 
 func eraseEntry(e *callbackd.Erase, action callbackd.AuditAction) callbackd.AuditEntry {

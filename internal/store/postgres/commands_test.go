@@ -68,6 +68,7 @@ func (s *commands) erases() {
 	g, err := s.CreateErases(s.ctx, callbackd.Erase{By: callbackd.ErasePhone, DryRun: true, CreatedAt: s.now}, []callbackd.KeyID{s.key}, "15555550100")
 	s.ok(err)
 	s.ok(second(s.EraseGroup(s.ctx, g.ID)))
+	s.ok(second(s.ListEraseGroups(s.ctx, store.EraseGroupQuery{Limit: 1})))
 	s.ok(second(s.ListErases(s.ctx, store.EraseQuery{Key: s.key, Limit: 1})))
 	s.ok(second(s.KeyUse(s.ctx, s.key)))
 	s.ok(second(s.Check(s.ctx))) // which looks at erased events

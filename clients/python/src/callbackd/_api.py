@@ -1407,6 +1407,13 @@ class EraseGroup(t.TypedDict):
 
 
 
+class EraseGroupList(t.TypedDict):
+    data: list[EraseGroup]
+    # Cursor of the next page.
+    next: str | None
+
+
+
 class EraseCounts(t.TypedDict):
     """What was erased so far; of a dry run, what would be. A dry run does not count answers of idempotency keys, log_messages and reasons."""
 
@@ -2326,6 +2333,10 @@ class Client(Transport):
     def get_any_erase(self, id: str) -> Erase:
         """Read an erasure, and its receipt when it has ended. GET /v1/admin/erases/{id}"""
         return self._json("GET", f"/v1/admin/erases/{escape(id)}", "operator")
+
+    def list_erase_groups(self, *, limit: int | None = None, cursor: EraseGroupID | None = None) -> EraseGroupList:
+        """List erasures over all API keys, newest first. GET /v1/admin/erase-groups"""
+        return self._json("GET", "/v1/admin/erase-groups", "operator", query={"limit": limit, "cursor": cursor})
 
     def get_erase_group(self, id: str) -> EraseGroup:
         """Read an erasure over all API keys, and its receipt when it has ended. GET /v1/admin/erase-groups/{id}"""
