@@ -50,7 +50,7 @@ func erasedInAllKeys(t *testing.T, s *site) {
 	b.sees("This much is erased in 2 API keys:")
 	b.pictures("erase-group-done")
 	for _, k := range keys {
-		list, err := s.Client(k).Events(context.Background(), map[string][]string{"session": {"ACM-PERSON"}})
+		list, err := s.Client(k).Events(context.Background(), map[string][]string{"session_key": {"ACM-PERSON"}})
 		if err != nil || len(list.Data) != 1 || string(list.Data[0].Data) != "{}" {
 			t.Errorf("the event of %s is %+v, %v; want it erased", k.Account, list.Data, err)
 		}
