@@ -18,7 +18,7 @@ type eraseAllCmd struct {
 	Server string `default:"http://127.0.0.1:8080" aliases:"url" env:"CALLBACKD_URL" profile:"server" help:"URL of the server."`
 	Token  string `required:"" env:"CALLBACKD_ADMIN_TOKEN" secret:"" placeholder:"TOKEN" help:"Operator token that may change things: callbackd tokens create --role full. Also from a file: CALLBACKD_ADMIN_TOKEN_FILE."`
 	eraseFlags
-	List bool   `help:"List the erasures over all API keys, newest first, and start none."`
+	List bool   `env:"CALLBACKD_ERASE_LIST" help:"List the erasures over all API keys, newest first, and start none."`
 	ID   string `arg:"" optional:"" help:"ID of an erasure over all API keys, such as erg_1jzv8q00m0000: show it, and start none."`
 	JSON bool   `help:"Print JSON instead of text."`
 }
