@@ -142,20 +142,30 @@ func (a *DeliveryAudit) Faults() (faults []string) {
 		}
 		last = row.State
 	}
-	if i := slices.IndexFunc(a.Attempts, func(r AttemptRow) bool { return r.Unsent() }); i >= 0 && (i < len(a.Attempts)-1 || a.Pending != nil) {
-		faults = append(faults, fmt.Sprintf("delivery %s goes on and has a row that says that it was canceled or expired", a.ID))
-	}
 	switch {
 	case a.Pending != nil && last.Terminal() && !a.Pending.Manual:
 		faults = append(faults, fmt.Sprintf("delivery %s is %s and pending as well", a.ID, last))
 	case a.lost():
 		faults = append(faults, fmt.Sprintf("delivery %s is neither pending nor ended: it is lost", a.ID))
 	}
+	return slices.Concat(faults, a.unsentFaults(), a.timeFaults())
+}
+
+// unsentFaults returns what is wrong with rows that end a delivery without an attempt.
+func (a *DeliveryAudit) unsentFaults() (faults []string) {
+	if i := slices.IndexFunc(a.Attempts, func(r AttemptRow) bool { return r.Unsent() }); i >= 0 && (i < len(a.Attempts)-1 || a.Pending != nil) {
+		faults = append(faults, fmt.Sprintf("delivery %s goes on and has a row that says that it was canceled or expired", a.ID))
+	}
 	for _, row := range a.Attempts {
 		if row.Unsent() && row.State != Canceled && row.State != Expired {
 			faults = append(faults, fmt.Sprintf("delivery %s has a row without an attempt that says %s", a.ID, row.State))
 		}
 	}
+	return faults
+}
+
+// timeFaults returns how the times of a pending delivery contradict those of its event.
+func (a *DeliveryAudit) timeFaults() (faults []string) {
 	if p, ev := a.Pending, a.Event; p != nil && ev != nil {
 		if !ev.ExpiresAt.IsZero() && p.ExpiresAt.After(ev.ExpiresAt) {
 			faults = append(faults, fmt.Sprintf("delivery %s expires after its event", a.ID))

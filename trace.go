@@ -43,14 +43,24 @@ func ParseTrace(parent, state []string) *Trace {
 	if !lowerHex(version[:], s[:2]) || !lowerHex(t.ID[:], s[3:35]) || !lowerHex(t.Span[:], s[36:52]) || !lowerHex(flags[:], s[53:55]) {
 		return nil
 	}
-	// A later version may have more after the flags.
-	later := version[0] != 0 && version[0] != 0xff && (len(s) == parentLength || s[parentLength] == '-')
-	if !later && (version[0] != 0 || len(s) != parentLength) || t.ID == [16]byte{} || t.Span == [8]byte{} {
+	if !readableVersion(version[0], s[parentLength:]) || t.ID == [16]byte{} || t.Span == [8]byte{} {
 		return nil
 	}
 	t.Flags = flags[0] & (traceSampled | traceRandom)
 	t.State = validState(strings.Join(state, ","))
 	return &t
+}
+
+// readableVersion reports whether a traceparent of a version, with this text after the flags,
+// can be read: a later version may have more there.
+func readableVersion(version byte, rest string) bool {
+	switch version {
+	case 0:
+		return rest == ""
+	case 0xff:
+		return false
+	}
+	return rest == "" || rest[0] == '-'
 }
 
 func lowerHex(dst []byte, s string) bool {

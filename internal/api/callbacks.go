@@ -215,6 +215,17 @@ func (a *API) getCallback(w http.ResponseWriter, c *call) error {
 	return nil
 }
 
+// namesTheSame returns an error when a body names another callback than the path and the query.
+func namesTheSame(b *callbackd.Callback, ev callbackd.EventType, name string) error {
+	if b.Event != "" && b.Event != ev {
+		return callbackd.Invalid("event in the body is %s, but the path names %s. Leave it out or make them equal.", b.Event, ev)
+	}
+	if ev != "" && b.Name != callbackd.DefaultName && b.Name != name {
+		return callbackd.Invalid("name in the body is %s, but the query names %s. A callback cannot be renamed.", b.Name, name)
+	}
+	return nil
+}
+
 func (a *API) replaceCallback(w http.ResponseWriter, c *call) error {
 	ev, name, err := c.callbackParam()
 	if err != nil {
@@ -224,11 +235,8 @@ func (a *API) replaceCallback(w http.ResponseWriter, c *call) error {
 	if err != nil {
 		return err
 	}
-	if b.Event != "" && b.Event != ev {
-		return callbackd.Invalid("event in the body is %s, but the path names %s. Leave it out or make them equal.", b.Event, ev)
-	}
-	if ev != "" && b.Name != callbackd.DefaultName && b.Name != name {
-		return callbackd.Invalid("name in the body is %s, but the query names %s. A callback cannot be renamed.", b.Name, name)
+	if err := namesTheSame(&b, ev, name); err != nil {
+		return err
 	}
 	b.Name = name
 	if err := a.admit(c, &b); err != nil {

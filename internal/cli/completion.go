@@ -87,8 +87,7 @@ func shellWords(line string) (words []string) {
 		begun = false
 	}
 	for _, r := range line {
-		space := r == ' ' || r == '\t' || r == '\n'
-		if quote == 0 && !escaped && space {
+		if quote == 0 && !escaped && strings.ContainsRune(" \t\n", r) {
 			if begun {
 				end()
 			}

@@ -358,7 +358,7 @@ func (f *follower) adopt(ctx context.Context, set *localSetting, shown *wire.Cal
 	cb := set.callback
 	set.known = true
 	cb.ID, cb.Name, cb.Method = callbackd.CallbackID(policy.Callback), policy.Name, shown.Method
-	if len(shown.Payload) > 0 && string(shown.Payload) != "null" {
+	if isGiven(shown.Payload) {
 		cb.Payload = shown.Payload
 	}
 	masked := false
@@ -373,12 +373,12 @@ func (f *follower) adopt(ctx context.Context, set *localSetting, shown *wire.Cal
 	for _, s := range policy.Signing {
 		cb.Policy.Signing = append(cb.Policy.Signing, callbackd.SigningScheme(s))
 	}
-	if len(policy.Fields) > 0 && string(policy.Fields) != "null" {
+	if isGiven(policy.Fields) {
 		if cb.Policy.Fields, err = callbackd.ParseFields("policy.fields", policy.Fields); err != nil {
 			return err
 		}
 	}
-	if len(policy.Filter) > 0 && string(policy.Filter) != "null" {
+	if isGiven(policy.Filter) {
 		if cb.Policy.Filter, err = callbackd.ParseFilter("policy.filter", policy.Filter); err != nil {
 			return err
 		}
@@ -391,3 +391,6 @@ func (f *follower) adopt(ctx context.Context, set *localSetting, shown *wire.Cal
 	}
 	return nil
 }
+
+// isGiven reports whether a member of JSON is there and not null.
+func isGiven(value json.RawMessage) bool { return len(value) > 0 && string(value) != "null" }

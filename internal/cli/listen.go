@@ -54,12 +54,21 @@ func (c *listenCmd) check() error {
 			return settingf("--event %q is not an event type; the types are %s", t, typeList())
 		}
 	}
+	if c.Port == nil {
+		if c.SigningSecret != "" || c.Status != 200 || c.Fail != 0 || c.Delay != 0 {
+			return settingf("--signing-secret, --status, --fail and --delay need --port: without it, your own program answers")
+		}
+		return nil
+	}
+	return c.checkReceiver()
+}
+
+// checkReceiver checks the options of a receiver at --port, which answers by itself.
+func (c *listenCmd) checkReceiver() error {
 	switch {
-	case c.Port == nil && (c.SigningSecret != "" || c.Status != 200 || c.Fail != 0 || c.Delay != 0):
-		return settingf("--signing-secret, --status, --fail and --delay need --port: without it, your own program answers")
-	case c.Port != nil && (len(c.Event) > 0 || c.Callback != "" || c.Since != "" || c.Verbose || c.JSON):
+	case len(c.Event) > 0 || c.Callback != "" || c.Since != "" || c.Verbose || c.JSON:
 		return settingf("--event, --callback, --since, --verbose and --json do not go with --port: it receives what is sent to it")
-	case c.Port != nil && (*c.Port < 0 || *c.Port > 65535):
+	case *c.Port < 0 || *c.Port > 65535:
 		return settingf("--port %d is invalid; give a port from 0 to 65535", *c.Port)
 	case c.Status < 200 || c.Status > 599:
 		return settingf("--status %d is invalid; give a status from 200 to 599", c.Status)

@@ -197,6 +197,27 @@ func seconds(s string) (time.Duration, bool) {
 	return d, err == nil && d > 0
 }
 
+// forbids returns the setting that keeps the service from writing to a directory; empty: there is
+// none.
+func (u unit) forbids(dir string) string {
+	under := func(roots ...string) bool {
+		return slices.ContainsFunc(roots, func(root string) bool { return inside(dir, root) })
+	}
+	is := func(value string, of ...string) bool { return slices.Contains(of, value) }
+	home, system := u.last("ProtectHome"), u.last("ProtectSystem")
+	switch {
+	case !is(home, "", "no", "false") && under("/home", "/root", "/run/user"):
+		return "ProtectHome=" + home
+	case system == "strict":
+		return "ProtectSystem=strict"
+	case system == "full" && under("/etc"), is(system, "yes", "true", "full") && under("/usr", "/boot"):
+		return "ProtectSystem=" + system
+	case is(u.last("DynamicUser"), "yes", "true"):
+		return "DynamicUser=yes"
+	}
+	return ""
+}
+
 // dataDirectory is about whether a unit lets its server write to its data directory.
 func (u unit) dataDirectory(file string) []Finding {
 	dir := u.setting("--data", "CALLBACKD_DATA")
@@ -214,17 +235,8 @@ func (u unit) dataDirectory(file string) []Finding {
 			return nil
 		}
 	}
-	reason := ""
-	switch home := u.last("ProtectHome"); {
-	case home != "" && home != "no" && home != "false" && (inside(dir, "/home") || inside(dir, "/root") || inside(dir, "/run/user")):
-		reason = "ProtectHome=" + home
-	case u.last("ProtectSystem") == "strict":
-		reason = "ProtectSystem=strict"
-	case u.last("ProtectSystem") == "full" && inside(dir, "/etc"), slices.Contains([]string{"yes", "true", "full"}, u.last("ProtectSystem")) && (inside(dir, "/usr") || inside(dir, "/boot")):
-		reason = "ProtectSystem=" + u.last("ProtectSystem")
-	case slices.Contains([]string{"yes", "true"}, u.last("DynamicUser")):
-		reason = "DynamicUser=yes"
-	default:
+	reason := u.forbids(dir)
+	if reason == "" {
 		return nil
 	}
 	return []Finding{problem("Add StateDirectory=callbackd and Environment=CALLBACKD_DATA=%S/callbackd, as deploy/systemd/callbackd.service does, or ReadWritePaths="+dir+".", "%s does not let the server write to its data directory %s (%s)", file, dir, reason)}

@@ -66,13 +66,23 @@ func ParseURL(text string) (Server, error) {
 	if err := s.readSecurity(u.Query()); err != nil {
 		return Server{}, err
 	}
-	if s.User == "" && s.Password != "" {
-		return Server{}, errors.New("it has a password and no user")
-	}
-	if s.Security == Plain && s.Password != "" && !s.loopback() {
-		return Server{}, errors.New("it has a password and tls=none, so that everybody on the way could read the password; leave one of them out")
+	if err := s.checkPassword(); err != nil {
+		return Server{}, err
 	}
 	return s, nil
+}
+
+// checkPassword returns an error when the password has no user, or when others could read it.
+func (s *Server) checkPassword() error {
+	switch {
+	case s.Password == "":
+		return nil
+	case s.User == "":
+		return errors.New("it has a password and no user")
+	case s.Security == Plain && !s.loopback():
+		return errors.New("it has a password and tls=none, so that everybody on the way could read the password; leave one of them out")
+	}
+	return nil
 }
 
 // readSecurity reads "tls", the only parameter of a URL.

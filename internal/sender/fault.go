@@ -79,12 +79,20 @@ func (a *attempt) fail(err error) {
 	case errors.As(err, &proxy):
 		a.fault(callbackd.FaultProxy, "the egress proxy failed; the attempt is made again")
 		a.log.Error("egress proxy failed", "error", err)
-	case a.trace.Phase == egress.Resolving: // the name servers answered that there is no such name
+	default:
+		a.failIn(a.trace.Phase, err)
+	}
+}
+
+// failIn notes a fault of the receiver in a phase of the exchange.
+func (a *attempt) failIn(phase egress.Phase, err error) {
+	switch {
+	case phase == egress.Resolving: // the name servers answered that there is no such name
 		a.fault(callbackd.FaultDNS, noAddressText)
 		a.log.Warn("host name unknown", "error", err)
-	case a.trace.Phase == egress.Connecting:
+	case phase == egress.Connecting:
 		a.connectFault(err)
-	case a.trace.Phase == egress.Handshaking:
+	case phase == egress.Handshaking:
 		a.handshakeFault(err)
 	case a.timedOut(err):
 		a.fault(callbackd.FaultTimeout, "the receiver did not answer within %s", a.elapsed())
@@ -92,7 +100,7 @@ func (a *attempt) fail(err error) {
 		a.fault(callbackd.FaultTLS, "the receiver refused the TLS connection: %v", err)
 	case errors.Is(err, egress.ErrUnsent):
 		a.fault(callbackd.FaultProtocol, "the receiver closed the connection before the request was sent")
-	case a.trace.Phase == egress.Sending:
+	case phase == egress.Sending:
 		a.fault(callbackd.FaultProtocol, "the receiver closed the connection without an answer; it may have read the request")
 	case a.noResponse:
 		a.fault(callbackd.FaultProtocol, "the receiver sent no complete HTTP answer")

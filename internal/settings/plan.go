@@ -302,10 +302,37 @@ func (p *planner) changed(c *fileCallback, before *callbackd.Callback) (callback
 	if given == "" {
 		next.Secrets[0].Value = p.NewSecret() // it counts when the origin changes only
 	}
+	keepSpelling(before, &next)
+	if !before.SendsLike(&next) || !before.Policy.Identical(next.Policy) {
+		after.Replace(&next, p.At)
+	}
+	if given != "" && after.Secrets[0].Value != given {
+		if err := after.RotateSecret(given, p.At.Add(callbackd.DefaultKeep), p.At); err != nil {
+			return after, err
+		}
+	}
+	p.pause(c, &after)
+	return after, nil
+}
+
+// pause pauses or resumes a callback as the file says, if it says so.
+func (p *planner) pause(c *fileCallback, cb *callbackd.Callback) {
+	if c.paused == nil || *c.paused == cb.Paused() {
+		return
+	}
+	reason := callbackd.NotPaused
+	if *c.paused {
+		reason = callbackd.PausedByUser
+	}
+	cb.SetPause(callbackd.Pause{Reason: reason, At: p.At})
+}
+
+// keepSpelling gives next the JSON and the policy of before where they mean the same, however
+// the file spells them.
+func keepSpelling(before, next *callbackd.Callback) {
 	same := func(a, b string) bool {
 		return strictjson.Same(strictjson.Value(a), strictjson.Value(b), callbackd.CanonicalNumber)
 	}
-	// However the file spells them:
 	if same(string(before.Payload), string(next.Payload)) {
 		next.Payload = before.Payload
 	}
@@ -318,22 +345,6 @@ func (p *planner) changed(c *fileCallback, before *callbackd.Callback) (callback
 	if before.Policy.Same(next.Policy) {
 		next.Policy = before.Policy
 	}
-	if !before.SendsLike(&next) || !before.Policy.Identical(next.Policy) {
-		after.Replace(&next, p.At)
-	}
-	if given != "" && after.Secrets[0].Value != given {
-		if err := after.RotateSecret(given, p.At.Add(callbackd.DefaultKeep), p.At); err != nil {
-			return after, err
-		}
-	}
-	if c.paused != nil && *c.paused != after.Paused() {
-		reason := callbackd.NotPaused
-		if *c.paused {
-			reason = callbackd.PausedByUser
-		}
-		after.SetPause(callbackd.Pause{Reason: reason, At: p.At})
-	}
-	return after, nil
 }
 
 // unchanged reports whether a plan leaves a callback as it was.

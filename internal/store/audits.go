@@ -43,9 +43,11 @@ type AuditQuery struct {
 	Limit  int // 1 to MaxPage
 }
 
-// Fits reports whether q chooses e by action, actor and target. It does not look at times.
+// Fits reports whether q chooses e by action, actor, target and Until. It does not look at
+// Since, before which a list ends.
 func (q *AuditQuery) Fits(e *callbackd.AuditEntry) bool {
-	return (q.Action == "" || e.Action == q.Action) && (q.Kind == "" || e.Actor.Kind == q.Kind) && (q.Target == 0 || e.Target == q.Target)
+	return (q.Action == "" || e.Action == q.Action) && (q.Kind == "" || e.Actor.Kind == q.Kind) && (q.Target == 0 || e.Target == q.Target) &&
+		(q.Until.IsZero() || e.At.Before(q.Until))
 }
 
 // AuditCursor is the entry after which a page begins; zero at the start.

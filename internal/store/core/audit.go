@@ -140,31 +140,9 @@ func (a *Auditor) Append(tx Tx, entries []callbackd.AuditEntry) error {
 	if len(entries) == 0 {
 		return nil
 	}
-	chains := map[callbackd.KeyID]*callbackd.AuditChain{}
-	for i := range entries {
-		chains[entries[i].Key] = nil
-	}
-	begun := int64(0)
-	for _, key := range auditOrder(chains) {
-		if key == 0 {
-			continue
-		}
-		c, isNew, err := a.lockChain(tx, key)
-		if err != nil {
-			return err
-		}
-		chains[key] = c
-		if isNew {
-			begun++
-		}
-	}
-	if _, has := chains[0]; has || begun > 0 {
-		c, _, err := a.lockChain(tx, 0)
-		if err != nil {
-			return err
-		}
-		c.Chains += begun
-		chains[0] = c
+	chains, err := a.lockChains(tx, entries)
+	if err != nil {
+		return err
 	}
 	var rows [][]any
 	for i := range entries {
@@ -188,6 +166,38 @@ func (a *Auditor) Append(tx Tx, entries []callbackd.AuditEntry) error {
 		}
 	}
 	return nil
+}
+
+// lockChains locks the chains of the entries' keys, always in one order, and begins those that
+// there are not. That of the server is the last one, because it counts those that begin.
+func (a *Auditor) lockChains(tx Tx, entries []callbackd.AuditEntry) (map[callbackd.KeyID]*callbackd.AuditChain, error) {
+	chains := map[callbackd.KeyID]*callbackd.AuditChain{}
+	for i := range entries {
+		chains[entries[i].Key] = nil
+	}
+	begun := int64(0)
+	for _, key := range auditOrder(chains) {
+		if key == 0 {
+			continue
+		}
+		c, isNew, err := a.lockChain(tx, key)
+		if err != nil {
+			return nil, err
+		}
+		chains[key] = c
+		if isNew {
+			begun++
+		}
+	}
+	if _, has := chains[0]; has || begun > 0 {
+		c, _, err := a.lockChain(tx, 0)
+		if err != nil {
+			return nil, err
+		}
+		c.Chains += begun
+		chains[0] = c
+	}
+	return chains, nil
 }
 
 // auditOrder returns the order in which chains are locked.
@@ -349,12 +359,11 @@ func listAudit(tx Tx, q store.AuditQuery) (page store.AuditPage, err error) {
 			}
 			n++
 			seen++
-			if !q.Since.IsZero() && e.At.Before(q.Since) {
-				done = true
+			if done = !q.Since.IsZero() && e.At.Before(q.Since); done {
 				return ErrStop
 			}
 			last = store.AuditCursor{At: e.At, Key: e.Key, Number: e.Number}
-			if q.Fits(e) && (q.Until.IsZero() || e.At.Before(q.Until)) {
+			if q.Fits(e) {
 				page.Entries = append(page.Entries, *e)
 			}
 			return nil

@@ -170,26 +170,30 @@ func (c *checker) page(evs []*callbackd.Event, after, last callbackd.EventID) er
 		return err
 	}
 	for _, a := range audits {
-		balance := c.balances[a.ID.Callback]
-		if balance == nil {
-			c.report.Fault("event %s has the target %d, a callback that does not exist", a.ID.Event, a.ID.Callback)
-			continue
-		}
-		unflushed := a.ID.Event > c.flushed && !slices.Contains(late[a.ID.Event], a.ID.Callback)
-		if unflushed && a.Pending == nil && len(a.Attempts) == 0 {
-			a.Pending = &callbackd.Delivery{ID: a.ID}
-		}
-		if a.Pending != nil {
-			c.queued++
-		}
-		a.Ended = balance.Callback.Deleted()
 		a.Event = byEvent[a.ID.Event]
-		balance.Add(a)
-		for _, fault := range a.Faults() {
-			c.report.Fault("%s", fault)
-		}
+		c.delivery(a, a.ID.Event > c.flushed && !slices.Contains(late[a.ID.Event], a.ID.Callback))
 	}
 	return nil
+}
+
+// delivery checks one delivery. One that was not flushed is pending without a row.
+func (c *checker) delivery(a *callbackd.DeliveryAudit, unflushed bool) {
+	balance := c.balances[a.ID.Callback]
+	if balance == nil {
+		c.report.Fault("event %s has the target %d, a callback that does not exist", a.ID.Event, a.ID.Callback)
+		return
+	}
+	if unflushed && a.Pending == nil && len(a.Attempts) == 0 {
+		a.Pending = &callbackd.Delivery{ID: a.ID}
+	}
+	if a.Pending != nil {
+		c.queued++
+	}
+	a.Ended = balance.Callback.Deleted()
+	balance.Add(a)
+	for _, fault := range a.Faults() {
+		c.report.Fault("%s", fault)
+	}
 }
 
 // lateTargets reads the targets that replays added to events.

@@ -117,12 +117,7 @@ func (l *deliveryList) add(ids []callbackd.DeliveryID, evs map[callbackd.EventID
 	if err != nil {
 		return err
 	}
-	ids = slices.DeleteFunc(ids, func(id callbackd.DeliveryID) bool {
-		ev, state := evs[id.Event], states[id].State
-		return ev == nil || state == "" || l.q.State != "" && state != l.q.State ||
-			l.q.Type != "" && ev.Type != l.q.Type ||
-			l.q.Session != "" && ev.Session != l.q.Session || !store.AcceptedWithin(ev, l.q.Since, l.q.Until)
-	})
+	ids = slices.DeleteFunc(ids, func(id callbackd.DeliveryID) bool { return !l.fits(evs[id.Event], states[id].State) })
 	if !l.q.OfAttempts() { // the others are not shown
 		ids = ids[:min(len(ids), l.q.Limit-len(l.page.Deliveries)+1)]
 	}
@@ -143,6 +138,16 @@ func (l *deliveryList) add(ids []callbackd.DeliveryID, evs map[callbackd.EventID
 		})
 	}
 	return nil
+}
+
+// fits reports whether a delivery that is in this state is among those that are asked for, by
+// what is known without its attempts. ev is nil for an event that was removed meanwhile.
+func (l *deliveryList) fits(ev *callbackd.Event, state callbackd.State) bool {
+	if ev == nil || state == "" {
+		return false
+	}
+	return (l.q.State == "" || state == l.q.State) && (l.q.Type == "" || ev.Type == l.q.Type) &&
+		(l.q.Session == "" || ev.Session == l.q.Session) && store.AcceptedWithin(ev, l.q.Since, l.q.Until)
 }
 
 // byIndex reads the rare states and the errors through their small indexes.

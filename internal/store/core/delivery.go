@@ -35,19 +35,9 @@ func (s *Store) Delivery(ctx context.Context, key callbackd.KeyID, id callbackd.
 		if err != nil {
 			return err
 		}
-		rows, err := s.deliveryRows(tx, []callbackd.DeliveryID{id})
+		of, ok, err := s.rowsOf(tx, id)
 		if err != nil {
 			return err
-		}
-		of, ok := rows[id]
-		if !ok {
-			flushed, err := s.db.FlushedUpTo(tx)
-			if err != nil {
-				return err
-			}
-			if ok = id.Event > flushed; ok {
-				of.Pending = &callbackd.Delivery{ID: id}
-			}
 		}
 		if ev == nil || !ok || !slices.Contains(ev.Targets, id.Callback) {
 			return noDelivery(id)
@@ -69,6 +59,24 @@ func (s *Store) Delivery(ctx context.Context, key callbackd.KeyID, id callbackd.
 		return nil, err
 	}
 	return view, nil
+}
+
+// rowsOf returns the rows of a delivery, and whether there is such a delivery. One that was not
+// flushed is pending without a row.
+func (s *Store) rowsOf(tx Tx, id callbackd.DeliveryID) (of callbackd.DeliveryRows, ok bool, err error) {
+	rows, err := s.deliveryRows(tx, []callbackd.DeliveryID{id})
+	if err != nil {
+		return of, false, err
+	}
+	if of, ok = rows[id]; ok {
+		return of, true, nil
+	}
+	flushed, err := s.db.FlushedUpTo(tx)
+	if err != nil || id.Event <= flushed {
+		return of, false, err
+	}
+	of.Pending = &callbackd.Delivery{ID: id}
+	return of, true, nil
 }
 
 // readUnsent reads the row that ended a delivery without an attempt.
@@ -142,25 +150,10 @@ func (s *Store) Resend(ctx context.Context, key callbackd.KeyID, id callbackd.De
 			return err
 		}
 		store.Made(ctx, id)
-		switch {
-		case !changed:
+		if !changed {
 			return nil
-		case rows.Pending == nil:
-			added, err := s.db.Enqueue(tx, []callbackd.Delivery{out})
-			if err == nil && len(added) == 0 {
-				err = ErrRace
-			}
-			if err != nil {
-				return err
-			}
-			if err := s.Count(tx, string(callbackd.AcceptedAgain), 1); err != nil {
-				return err
-			}
-			return audit.Write(tx, resentEntry(cb.Key, id), nil, nil)
 		}
-		_, err = tx.Exec("UPDATE pending SET step = 0, manual = true, due = $3, first_failed_at = NULL, holds_until = NULL, expires_at = NULL WHERE callback_no = $1 AND event_id = $2",
-			id.Callback, id.Event, out.Due)
-		if err != nil {
+		if err := s.makeDueAgain(tx, &out, rows.Pending != nil); err != nil {
 			return err
 		}
 		return audit.Write(tx, resentEntry(cb.Key, id), nil, nil)
@@ -169,6 +162,23 @@ func (s *Store) Resend(ctx context.Context, key callbackd.KeyID, id callbackd.De
 		return nil, err
 	}
 	return &out, nil
+}
+
+// makeDueAgain stores a delivery that a person resends, which is pending already or has ended.
+func (s *Store) makeDueAgain(tx Tx, d *callbackd.Delivery, pending bool) error {
+	if pending {
+		_, err := tx.Exec("UPDATE pending SET step = 0, manual = true, due = $3, first_failed_at = NULL, holds_until = NULL, expires_at = NULL WHERE callback_no = $1 AND event_id = $2",
+			d.ID.Callback, d.ID.Event, d.Due)
+		return err
+	}
+	added, err := s.db.Enqueue(tx, []callbackd.Delivery{*d})
+	if err != nil {
+		return err
+	}
+	if len(added) == 0 {
+		return ErrRace
+	}
+	return s.Count(tx, string(callbackd.AcceptedAgain), 1)
 }
 
 func resentEntry(key callbackd.KeyID, id callbackd.DeliveryID) callbackd.AuditEntry {

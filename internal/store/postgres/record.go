@@ -227,25 +227,32 @@ func (s *Store) tryRecord(ctx context.Context, group []*outcome, unconfirmed boo
 	}
 	addOutcomes(&p, left, row)
 	if changes {
-		if err := p.run(ctx, conn.Conn()); err != nil {
+		if err := changeCallbacks(ctx, conn.Conn(), &p, group); err != nil {
 			return false, err
-		}
-		p = pipeline{}
-		addChanges(&p, group)
-		if mayPause(group) {
-			if err := p.run(ctx, conn.Conn()); err != nil {
-				return false, err
-			}
-			p = pipeline{}
-			if err := auditPauses(seamTx{ctx, conn.Conn()}, group); err != nil {
-				return false, err
-			}
 		}
 	}
 	if unconfirmed || changes {
 		p.add("COMMIT", nil)
 	}
 	return true, p.run(ctx, conn.Conn())
+}
+
+// changeCallbacks stores what the outcomes of a group, which the pipeline stores, change of their
+// callbacks. Some of it may be left in the pipeline.
+func changeCallbacks(ctx context.Context, conn *pgx.Conn, p *pipeline, group []*outcome) error {
+	if err := p.run(ctx, conn); err != nil {
+		return err
+	}
+	*p = pipeline{}
+	addChanges(p, group)
+	if !mayPause(group) {
+		return nil
+	}
+	if err := p.run(ctx, conn); err != nil {
+		return err
+	}
+	*p = pipeline{}
+	return auditPauses(seamTx{ctx, conn}, group)
 }
 
 func mayPause(group []*outcome) bool {
