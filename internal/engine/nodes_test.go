@@ -207,17 +207,8 @@ func deliverTogether(t *testing.T, seed uint64, window int, lossy, violent bool)
 	bubble(t, engine.Options{Window: window}, func(r *rig) {
 		rnd := rand.New(rand.NewPCG(seed, 2))
 		var luck sync.Mutex
-		soon := slices.Repeat([]time.Duration{0, time.Second}, 6)
-		var orders []ordered
 		keys := []callbackd.Key{r.key, r.newKey("other")}
-		for _, r.key = range keys {
-			for _, p := range []callbackd.Policy{{Retry: soon}, {Retry: soon, Concurrency: 2}} {
-				orders = append(orders, ordered{types: []callbackd.EventType{ev1}, cbs: []callbackd.CallbackID{r.callback(ev1, p)}})
-			}
-			group := callbackd.Policy{Retry: soon, OrderGroup: "portal"}
-			types := []callbackd.EventType{ev1, callbackd.Complete}
-			orders = append(orders, ordered{types: types, cbs: []callbackd.CallbackID{r.callback(ev1, group), r.callback(callbackd.Complete, group)}})
-		}
+		orders := orderedCallbacks(r, keys)
 		r.set(func(c call) callbackd.Result {
 			luck.Lock()
 			wait, fails := rnd.IntN(400), rnd.IntN(12) == 0
@@ -283,6 +274,21 @@ func deliverTogether(t *testing.T, seed uint64, window int, lossy, violent bool)
 		}
 	})
 	return problem
+}
+
+// orderedCallbacks makes callbacks of each key: with and without a limit of attempts at a time,
+// and two in an order group.
+func orderedCallbacks(r *rig, keys []callbackd.Key) (orders []ordered) {
+	soon := slices.Repeat([]time.Duration{0, time.Second}, 6)
+	for _, r.key = range keys {
+		for _, p := range []callbackd.Policy{{Retry: soon}, {Retry: soon, Concurrency: 2}} {
+			orders = append(orders, ordered{types: []callbackd.EventType{ev1}, cbs: []callbackd.CallbackID{r.callback(ev1, p)}})
+		}
+		group := callbackd.Policy{Retry: soon, OrderGroup: "portal"}
+		types := []callbackd.EventType{ev1, callbackd.Complete}
+		orders = append(orders, ordered{types: types, cbs: []callbackd.CallbackID{r.callback(ev1, group), r.callback(callbackd.Complete, group)}})
+	}
+	return orders
 }
 
 // ordered is callbacks that get the events of each session in one order: one callback, or
