@@ -111,8 +111,8 @@ func (a *API) note(rec *recorder, r *http.Request, key *callbackd.Key, begin tim
 // does not log them one by one.
 func (a *API) signedPublish(w http.ResponseWriter, r *http.Request) {
 	begin := time.Now()
-	// First, because in an overload most calls end here.
-	if err := a.Overload.Check(r.Header.Get(headerKey)); err != nil {
+	// First, because in an overload most calls end here. An array waits for room when it is read.
+	if err := a.Overload.Check(r.Header.Get(headerKey)); err != nil && front.FirstByte(r) == '{' {
 		a.Overload.Hold(r.Context())
 		a.fail(w, r, err)
 		return

@@ -64,9 +64,9 @@ func (a *API) withinLimits(c *call, change func() ([]*callbackd.Event, error)) e
 }
 
 // unlessOverloaded runs a command that makes so many events, unless too many of them wait for
-// the store.
+// the store. An array waits until there is room.
 func (a *API) unlessOverloaded(c *call, events int, command func() error) error {
-	accepting, err := a.Overload.Begin(c.key.APIKey, events)
+	accepting, err := a.Overload.Begin(c.Context(), c.key.APIKey, events)
 	if err != nil {
 		return err
 	}

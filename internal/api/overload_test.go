@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -55,7 +56,7 @@ func TestOverloadIsRefusedAndPasses(t *testing.T) {
 				select {
 				case refused = <-replies:
 				case <-time.After(time.Millisecond):
-					accepting, _ := s.api.Overload.Figures()
+					accepting, _, _ := s.api.Overload.Figures()
 					waiting = accepting < n
 				}
 			}
@@ -88,4 +89,32 @@ func TestOverloadIsRefusedAndPasses(t *testing.T) {
 			t.Errorf("%v refused calls were counted, want 2", counted)
 		}
 	})
+}
+
+// In an overload an array is read and waits, and is accepted when there is room.
+func TestArraysWaitInAnOverload(t *testing.T) {
+	blocked := &blockedStore{open: make(chan struct{})}
+	open := sync.OnceFunc(func() { close(blocked.open) })
+	defer open()
+	s := start(t, func(c *setup) {
+		c.wrap = func(st store.Store) store.Store { blocked.Store = st; return blocked }
+	})
+	const event = `{"event":"SESSION:COMPLETE","session_key":"S","data":{}}`
+	array := func(n int) string { return " [" + strings.Repeat(event+",", n-1) + event + "]" }
+	const arrays = front.MinCalls + 2 // two of them wait
+	replies := make(chan reply, arrays)
+	var work sync.WaitGroup
+	for i := range arrays {
+		work.Go(func() { replies <- s.call("POST", "/v1/events", array(1000)) })
+		s.until("the array is accepted, or waits", func() bool {
+			accepting, _, waiting := s.api.Overload.Figures()
+			return accepting == 1000*min(i+1, front.MinCalls) && waiting == max(0, i+1-front.MinCalls)
+		})
+	}
+	s.call("POST", "/v1/events", event).ok(503)
+	open()
+	work.Wait()
+	for range arrays {
+		(<-replies).ok(202)
+	}
 }

@@ -192,7 +192,7 @@ func start(t *testing.T, change ...func(*setup)) *server {
 	done := &watcher{Metrics: metrics, book: book, tick: make(chan struct{})}
 	eng := engine.New(engine.Options{Queue: store, Sender: send, Log: log, Observer: done})
 	metrics.WatchInFlight(eng.InFlight)
-	metrics.WatchAccepting(func() (int, int) { return 0, 0 })
+	metrics.WatchAccepting(func() (int, int, int) { return 0, 0, 0 })
 	metrics.WatchArchive(func() int64 { return 0 }, func() bool { return false })
 	metrics.WatchStore(obs.Store{Figures: store.Figures, Backlogs: store.Backlogs, Reports: func() bool { return true }})
 	store.OnCommit(eng.OnCommit)

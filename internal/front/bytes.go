@@ -1,6 +1,7 @@
 package front
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"io"
@@ -84,15 +85,38 @@ func ReadBody(w http.ResponseWriter, r *http.Request, max int64) ([]byte, error)
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil, nil
 	}
-	c := connOf(r)
-	if c != nil && c.request.kind == Unauthenticated {
-		c.setActive(false)
-		defer c.setActive(true)
-	}
+	defer asUnread(r)()
 	if r.ContentLength >= 0 {
 		return ReadAll(r, r.Body, r.ContentLength)
 	}
 	return ReadAll(r, http.MaxBytesReader(w, r.Body, max), r.ContentLength)
+}
+
+// FirstByte returns the first byte of a body that was not read yet, and leaves it there; 0 when
+// there is none. It waits for the byte as ReadBody does.
+func FirstByte(r *http.Request) byte {
+	if r.Body == nil || r.Body == http.NoBody {
+		return 0
+	}
+	defer asUnread(r)()
+	first := make([]byte, 1)
+	n, _ := io.ReadFull(r.Body, first) // whoever reads the body gets the error
+	r.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(first[:n]), r.Body), r.Body}
+	return first[0]
+}
+
+// asUnread lets the connection of an unauthenticated client count as idle until the result is
+// called.
+func asUnread(r *http.Request) func() {
+	c := connOf(r)
+	if c == nil || c.request.kind != Unauthenticated {
+		return func() {}
+	}
+	c.setActive(false)
+	return func() { c.setActive(true) }
 }
 
 // ReadAll reads src, which is the request's body or derived from it, and counts the

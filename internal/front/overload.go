@@ -17,9 +17,12 @@ const (
 	// connections is never refused, however slow the disk is.
 	MinAccepting = 64
 	maxAccepting = 4096
-	// MinCalls is how many calls are always allowed, however many events they have. So a
-	// client that sends arrays on fewer connections is never refused either.
-	MinCalls = 4
+	// MinCalls is how many calls are always allowed, however many events they have. So
+	// arrays follow each other without a gap.
+	MinCalls = 2
+	// maxWait is how long an array waits for room before it is refused: no longer than
+	// clients wait for an answer.
+	maxWait = 5 * time.Second
 	// overloadInterval is how often the limit is set anew.
 	overloadInterval = 100 * time.Millisecond
 	// A call may wait for the store for normalTimes of what is normal, and for minTarget
@@ -48,6 +51,9 @@ const (
 // is learned while nothing is refused. An array counts as its events. A call is accepted while
 // the limit is not reached, so the last one may go over it by an array.
 //
+// Who sends single events wants each soon, and is refused soon. Who sends arrays wants many to
+// be stored, on as many connections as he has: an array waits until there is room.
+//
 // The room is divided by API key: a key that has less than its share of the limit is not
 // refused because of others, which then get less.
 //
@@ -58,6 +64,7 @@ type Overload struct {
 
 	mu     sync.Mutex
 	calls  list.List      // being accepted, oldest first: *Accepting
+	queues queues         // of arrays that wait for room
 	events int            // of these calls
 	byKey  map[string]int // the number of these events
 	limit  float64
@@ -111,31 +118,42 @@ func (o *Overload) Hold(ctx context.Context) {
 	<-o.hold
 }
 
-// Check returns an error when a call of a key would be refused now. It costs little, so that
-// it comes before the call is authenticated and read. A key that is only claimed harms
-// nobody, because nothing is counted.
+// Check returns an error when a call of a key with one event would be refused now. It costs
+// little, so that it comes before the call is authenticated and read. A key that is only
+// claimed harms nobody, because nothing is counted.
 func (o *Overload) Check(key string) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.adjust(o.now())
-	return o.check(key)
+	if !o.hasRoom(key, 1) {
+		return o.refusal()
+	}
+	return nil
 }
 
 // Begin counts a call with so many events, 1 or more, that was read, until End. It returns an
-// error when the call is refused.
-func (o *Overload) Begin(key string, events int) (*Accepting, error) {
+// error when the call is refused. An array waits for room, see [Overload].
+func (o *Overload) Begin(ctx context.Context, key string, events int) (*Accepting, error) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
-	now := o.now()
-	o.adjust(now)
-	if err := o.check(key); err != nil {
-		return nil, err
+	o.adjust(o.now())
+	if o.hasRoom(key, events) && !(events > 1 && o.queues.has(key)) {
+		defer o.mu.Unlock()
+		return o.begin(key, events), nil
 	}
-	a := &Accepting{key: key, events: events, begun: now}
+	if events == 1 {
+		defer o.mu.Unlock()
+		return nil, o.refusal()
+	}
+	return o.wait(ctx, key, events)
+}
+
+// begin counts a call. mu is held.
+func (o *Overload) begin(key string, events int) *Accepting {
+	a := &Accepting{key: key, events: events, begun: o.now()}
 	a.at = o.calls.PushBack(a)
 	o.events += events
 	o.byKey[key] += events
-	return a, nil
+	return a
 }
 
 // End ends a call of Begin.
@@ -151,17 +169,19 @@ func (o *Overload) End(a *Accepting) {
 	o.waits += a.wait(now)
 	o.ended++
 	o.adjust(now)
+	o.admit()
 }
 
-// check decides about one more call of a key. mu is held.
-func (o *Overload) check(key string) error {
+// hasRoom reports whether there is room for one more call of a key, with so many events. mu
+// is held.
+func (o *Overload) hasRoom(key string, events int) bool {
 	limit := int(o.limit)
 	if o.events < limit {
-		return nil
+		return true
 	}
 	o.full = true
 	if o.calls.Len() < MinCalls {
-		return nil
+		return true
 	}
 	keys := len(o.byKey)
 	if o.byKey[key] == 0 {
@@ -169,10 +189,15 @@ func (o *Overload) check(key string) error {
 	}
 	// All shares together are the limit. Arrays may go over them, but not over twice the
 	// limit by more than one array.
-	if o.byKey[key] < limit/keys && o.events < 2*limit {
-		return nil
+	if o.byKey[key] < limit/keys && (events == 1 || o.events < 2*limit) {
+		return true
 	}
 	o.refused = true
+	return false
+}
+
+// refusal returns the error of a call without room.
+func (o *Overload) refusal() error {
 	return &callbackd.Error{
 		Kind: callbackd.KindUnavailable, Limit: callbackd.LimitOverload, RetryAfter: time.Duration(1+rand.N(maxOverloadRetry)) * time.Second,
 		Message: "More events come than callbackd can store in time. Nothing of this call was accepted; send it again after the time in Retry-After.",
@@ -184,16 +209,16 @@ func (o *Overload) adjust(now time.Time) {
 	if now.Sub(o.begun) < overloadInterval {
 		return
 	}
-	wait, known := o.wait(now)
+	wait, known := o.waited(now)
 	if known {
 		o.set(wait)
 	}
 	o.begun, o.waits, o.ended, o.full, o.refused = now, 0, 0, false, false
 }
 
-// wait returns how long calls wait: those that ended in the interval, or the oldest one when
+// waited returns how long calls wait: those that ended in the interval, or the oldest one when
 // none has ended.
-func (o *Overload) wait(now time.Time) (wait time.Duration, known bool) {
+func (o *Overload) waited(now time.Time) (wait time.Duration, known bool) {
 	if o.ended > 0 {
 		return o.waits / time.Duration(o.ended), true
 	}
@@ -224,9 +249,10 @@ func (o *Overload) set(wait time.Duration) {
 	}
 }
 
-// Figures returns how many events are being accepted, and the limit.
-func (o *Overload) Figures() (accepting, limit int) {
+// Figures returns how many events are being accepted, the limit, and how many arrays wait for
+// room.
+func (o *Overload) Figures() (accepting, limit, arrays int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.events, int(o.limit)
+	return o.events, int(o.limit), o.queues.n
 }

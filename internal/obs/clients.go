@@ -26,13 +26,15 @@ func (m *Metrics) WatchClients(now func() Clients) {
 	)
 }
 
-// WatchAccepting adds metrics with how many events are being accepted, and how many may be at
-// the same time. It calls now at each scrape.
-func (m *Metrics) WatchAccepting(now func() (accepting, limit int)) {
+// WatchAccepting adds metrics with how many events are being accepted, how many may be at the
+// same time, and how many arrays wait for room. It calls now at each scrape.
+func (m *Metrics) WatchAccepting(now func() (accepting, limit, arrays int)) {
 	m.registry.MustRegister(
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "callbackd_events_accepting", Help: "Events whose calls wait for the store."},
-			func() float64 { n, _ := now(); return float64(n) }),
+			func() float64 { n, _, _ := now(); return float64(n) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "callbackd_events_accepting_limit", Help: "How many events may wait for the store before further calls are refused."},
-			func() float64 { _, n := now(); return float64(n) }),
+			func() float64 { _, n, _ := now(); return float64(n) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "callbackd_arrays_waiting", Help: "Calls with arrays of events that wait until they may wait for the store."},
+			func() float64 { _, _, n := now(); return float64(n) }),
 	)
 }

@@ -23,7 +23,7 @@ func TestOperatingNamesEveryMetric(t *testing.T) {
 	m.AttemptDone(&callbackd.Outcome{}, callbackd.Delivered, time.Second)
 	m.CallbackPaused(callbackd.PausedGone)
 	m.WatchClients(func() Clients { return Clients{} })
-	m.WatchAccepting(func() (int, int) { return 0, 0 })
+	m.WatchAccepting(func() (int, int, int) { return 0, 0, 3 })
 	m.WatchArchive(func() int64 { return 0 }, func() bool { return false })
 	m.SetBuild("1", "sqlite")
 	m.WatchStore(aStore(callbackd.Trouble{
