@@ -32,10 +32,14 @@ func profileCommand(fs *flag.FlagSet) func() error {
 	onPostgres := fs.Bool("postgres", false, "use PostgreSQL, and print what each statement costs there")
 	allocs := fs.String("allocs", "", "file for a profile of allocations")
 	callbacks := fs.Int("callbacks", 0, "callbacks that the events are spread over evenly, on SQLite; 0 for one")
+	own := fs.Int("own", 0, "sessions with a callback of their own that the events are spread over, on SQLite; 0 for one callback of all sessions")
 	return func() error {
 		run := func() error { return profile(*n, *c, *array, *rate, *out, *onPostgres) }
 		if *callbacks > 0 {
 			run = func() error { return profileMany(*n, *c, *callbacks, *out) }
+		}
+		if *own > 0 {
+			run = func() error { return profileOwn(*n, *c, *own, *out) }
 		}
 		if err := run(); err != nil || *allocs == "" {
 			return err
@@ -121,7 +125,41 @@ func profile(n, c, array int, rate float64, out string, onPostgres bool) (err er
 
 // profileMany profiles the server while n events are spread evenly over many callbacks.
 // Each callback has delivered an event before.
-func profileMany(n, c, callbacks int, out string) (err error) {
+func profileMany(n, c, callbacks int, out string) error {
+	return profileFilled(n, c, out, func(x *extremes) (*fixture, func(*process) (func(call) place, error), error) {
+		m, err := x.fillCallbacks("data", max(1, callbacks/len(callbackd.SessionEvents)))
+		if err != nil {
+			return nil, nil, err
+		}
+		return m.f, func(p *process) (func(call) place, error) {
+			m.p = p
+			return m.calls(evenly(m.callbacks())), m.firstEvents()
+		}, nil
+	})
+}
+
+// profileOwn profiles the server while n events are spread evenly over sessions that have a
+// callback each, which has delivered an event before.
+func profileOwn(n, c, sessions int, out string) error {
+	return profileFilled(n, c, out, func(x *extremes) (*fixture, func(*process) (func(call) place, error), error) {
+		f, err := x.fixture("data")
+		if err != nil {
+			return nil, nil, err
+		}
+		return f, func(p *process) (func(call) place, error) {
+			calls := singly(eventsPlace(f.client(p, f.key.APIKey)), sessions)
+			_, err := x.measure(p, sessions, func() error {
+				_, err := loadWith(sessions, c, 0, calls)
+				return err
+			})
+			return calls, err
+		}, f.firstOfSessions(sessions, true, x.sink.url)
+	})
+}
+
+// profileFilled profiles the server with a data directory that fill has filled. begin, which
+// fill returns, runs before the profile with the started server, and returns the calls.
+func profileFilled(n, c int, out string, fill func(*extremes) (f *fixture, begin func(*process) (func(call) place, error), err error)) (err error) {
 	ctx := context.Background()
 	x := &extremes{bench: bench{n: n, c: c, sessions: 2000}}
 	if x.dir, err = os.MkdirTemp("", "callbackd-profile-"); err != nil {
@@ -131,11 +169,11 @@ func profileMany(n, c, callbacks int, out string) (err error) {
 	if x.sink, err = startSelf("sink"); err != nil {
 		return err
 	}
-	m, err := x.fillCallbacks("data", max(1, callbacks/len(callbackd.SessionEvents)))
+	filled, begin, err := fill(x)
 	if err != nil {
 		return err
 	}
-	if err := m.f.Close(); err != nil {
+	if err := filled.Close(); err != nil {
 		return err
 	}
 	a, err := app.Start(ctx, app.Config{Listen: "127.0.0.1:0", StoreConfig: app.StoreConfig{Data: filepath.Join(x.dir, "data")}, Log: slog.New(slog.DiscardHandler), Retention: time.Hour,
@@ -144,8 +182,9 @@ func profileMany(n, c, callbacks int, out string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.Stop(ctx)) }()
-	m.p = &process{cmd: &exec.Cmd{Process: &os.Process{Pid: os.Getpid()}}, url: a.URL()}
-	if err := m.firstEvents(); err != nil {
+	p := &process{cmd: &exec.Cmd{Process: &os.Process{Pid: os.Getpid()}}, url: a.URL()}
+	calls, err := begin(p)
+	if err != nil {
 		return err
 	}
 	f, err := os.Create(out)
@@ -157,10 +196,11 @@ func profileMany(n, c, callbacks int, out string) (err error) {
 		return err
 	}
 	defer pprof.StopCPUProfile()
-	_, err = x.measure(m.p, n, func() error {
-		_, err := loadWith(n, c, 0, m.calls(evenly(m.callbacks())))
+	m, err := x.measure(p, n, func() error {
+		_, err := loadWith(n, c, 0, calls)
 		return err
 	})
+	fmt.Printf("CPU an event, with that of the load: %v\n", m.cpu)
 	return err
 }
 

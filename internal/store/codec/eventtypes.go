@@ -3,6 +3,7 @@ package codec
 import (
 	"encoding/json"
 	"fmt"
+	"math/bits"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -149,7 +150,7 @@ func (e *EventTypes) OwnSet(types []callbackd.EventType) (string, error) {
 // Types returns the event types of a stored set, in the order that lists use. own is what
 // OwnSet returned, nil for none.
 func (e *EventTypes) Types(set int64, own *string) ([]callbackd.EventType, error) {
-	types := []callbackd.EventType{}
+	types := make([]callbackd.EventType, 0, bits.OnesCount64(uint64(set)))
 	for _, t := range callbackd.EventTypes {
 		if set&(1<<TypeNumber(t)) != 0 {
 			types = append(types, t)

@@ -17,9 +17,9 @@ const (
 )
 
 // callbackRow is a callback without its secrets, and what is sealed of it and of the
-// version that was read.
+// version that was read. The callback is allocated apart, because the cache keeps it.
 type callbackRow struct {
-	callbackd.Callback
+	*callbackd.Callback
 	version          int64
 	secrets, headers []byte
 }
@@ -30,11 +30,11 @@ func (s *Store) scanCallback(row Row) (*callbackd.Callback, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.sealer.OpenSecrets(c.secrets, &c.Callback); err != nil {
+	if err := s.sealer.OpenSecrets(c.secrets, c.Callback); err != nil {
 		return nil, damaged(err)
 	}
 	c.Headers, err = s.sealer.OpenHeaders(c.headers, c.ID, c.version)
-	return &c.Callback, damaged(err)
+	return c.Callback, damaged(err)
 }
 
 // scanSealed reads a callback without its secrets.
@@ -43,11 +43,11 @@ func (s *Store) scanSealed(row Row) (*callbackd.Callback, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &c.Callback, nil
+	return c.Callback, nil
 }
 
-func (s *Store) readCallback(row Row) (*callbackRow, error) {
-	var c callbackRow
+func (s *Store) readCallback(row Row) (callbackRow, error) {
+	c := callbackRow{Callback: &callbackd.Callback{}}
 	var event int64
 	var policy string
 	var filter, fields, format, session, own *string
@@ -56,33 +56,33 @@ func (s *Store) readCallback(row Row) (*callbackRow, error) {
 		&c.Pause.Reason, &c.Pause.At, &c.FailingSince, &c.ClosedUntil, &c.Proven, &c.ReleasedAt, &c.Releasing, &filter, &ttl, &session, &types, &own,
 		&c.version, &c.URL, &c.Method, &c.headers, &c.Payload, &fields, &format)
 	if err != nil {
-		return nil, err
+		return c, err
 	}
 	if c.Event, err = s.EventTypes.Name(event); err != nil {
-		return nil, err
+		return c, err
 	}
 	if session != nil && types != nil {
 		c.Session = *session
 		if c.Types, err = s.EventTypes.Types(*types, own); err != nil {
-			return nil, err
+			return c, err
 		}
 	}
 	if err := json.Unmarshal([]byte(policy), &c.Policy); err != nil {
-		return nil, damaged(fmt.Errorf("policy of callback %d: %w", c.ID, err))
+		return c, damaged(fmt.Errorf("policy of callback %d: %w", c.ID, err))
 	}
 	c.Policy.TTL = ReadTTL(ttl)
 	if c.Policy.Filter, err = ReadFilter(c.ID, filter); err != nil {
-		return nil, err
+		return c, err
 	}
 	if fields != nil {
 		if c.Policy.Fields, err = callbackd.ParseFields("fields", []byte(*fields)); err != nil {
-			return nil, damaged(fmt.Errorf("fields of callback %d: %w", c.ID, err))
+			return c, damaged(fmt.Errorf("fields of callback %d: %w", c.ID, err))
 		}
 	}
 	if format != nil {
 		c.Policy.Format = callbackd.Format(*format)
 	}
-	return &c, nil
+	return c, nil
 }
 
 // ReadFilter reads the stored filter of a callback; nil when there is none.

@@ -27,6 +27,28 @@ func (s *Store) SessionCallbacks(tx Tx, id store.SessionID) ([]*callbackd.Callba
 	return s.callbacksWhere(tx, "c.key_no = $1 AND c.session = $2 AND c.session IS NOT NULL AND c.deleted_at IS NULL ORDER BY c.no", id.Key, id.SessionKey)
 }
 
+// ForSessions is what follows SELECT in a statement for [Store.ScanForSession], on callbacks c.
+const ForSessions = "c.no, c.key_no, c.session, c.types, c.own_types, c.filter, c.ttl"
+
+// ScanForSession reads of a callback for one session what [callbackd.Candidates.With] needs:
+// each event of the session reads it, so it leaves out the setting and what is sealed.
+func (s *Store) ScanForSession(row Row) (*callbackd.Callback, error) {
+	var cb callbackd.Callback
+	var own, filter *string
+	var types int64
+	var ttl *int64
+	err := row.Scan(&cb.ID, &cb.Key, &cb.Session, &types, &own, &filter, &ttl)
+	if err != nil {
+		return nil, err
+	}
+	if cb.Types, err = s.EventTypes.Types(types, own); err != nil {
+		return nil, err
+	}
+	cb.Policy.TTL = ReadTTL(ttl)
+	cb.Policy.Filter, err = ReadFilter(cb.ID, filter)
+	return &cb, err
+}
+
 // Give gives a session a callback, in memory: see [callbackd.GiveCallback]. newID returns the
 // ID of one that the session does not have yet.
 func (s *Store) Give(id store.SessionID, inForce []*callbackd.Callback, given *callbackd.Callback, at time.Time, newID func() (callbackd.CallbackID, error)) (callbackd.Given, error) {

@@ -30,7 +30,10 @@ const errNeedsLock = errTry("the group changes a callback")
 
 const (
 	newCallbackIDs = "SELECT nextval(pg_get_serial_sequence('callbacks', 'no')) FROM generate_series(1, $1::bigint)"
-	markSessions   = `UPDATE session_sequences SET callbacks = true WHERE ctid = ANY (ARRAY (SELECT s.place FROM unnest($1::bigint[], $2::text[]) AS o (key_no, session)
+	// callbacksForSessions reads them session by session, by the index of sessions.
+	callbacksForSessions = "SELECT " + core.ForSessions + ` FROM unnest($1::bigint[], $2::text[]) AS o (key_no, session)
+		CROSS JOIN LATERAL (SELECT * FROM callbacks WHERE key_no = o.key_no AND session = o.session AND session IS NOT NULL AND deleted_at IS NULL) c ORDER BY c.no`
+	markSessions = `UPDATE session_sequences SET callbacks = true WHERE ctid = ANY (ARRAY (SELECT s.place FROM unnest($1::bigint[], $2::text[]) AS o (key_no, session)
 		CROSS JOIN LATERAL (SELECT ctid AS place FROM session_sequences WHERE key_no = o.key_no AND session = o.session LIMIT 1) s))`
 )
 
@@ -44,29 +47,28 @@ func (g *acceptGroup) loadCallbacks(ctx context.Context, conn *pgx.Conn) error {
 		}
 	}
 	g.own.byFilter = map[store.SessionID]bool{}
+	gets := map[store.SessionID]bool{}
 	for _, in := range g.group {
 		for i := range in.batch.Events {
 			if n := &in.batch.Events[i]; n.Callback != nil {
 				made++
-				note(store.SessionID{Key: in.batch.Key, SessionKey: n.Session}, n.Callback)
+				id := store.SessionID{Key: in.batch.Key, SessionKey: n.Session}
+				gets[id] = true
+				note(id, n.Callback)
 			}
 		}
 		if c := in.change; c != nil && c.given != nil {
 			made++
-			note(store.SessionID{Key: in.batch.Key, SessionKey: c.session}, c.given)
+			id := store.SessionID{Key: in.batch.Key, SessionKey: c.session}
+			gets[id] = true
+			note(id, c.given)
 		}
 	}
 	tx := seamTx{ctx, conn}
-	g.own.inForce = map[store.SessionID][]*callbackd.Callback{}
-	for id, end := range g.sessions {
-		if !end.callbacks {
-			continue
-		}
-		found, err := g.store.SessionCallbacks(tx, id)
-		if err != nil {
-			return err
-		}
-		g.own.inForce[id] = found
+	if err := g.loadInForce(tx, gets); err != nil {
+		return err
+	}
+	for id, found := range g.own.inForce {
 		for _, cb := range found {
 			note(id, cb)
 		}
@@ -80,6 +82,37 @@ func (g *acceptGroup) loadCallbacks(ctx context.Context, conn *pgx.Conn) error {
 		g.own.newIDs = append(g.own.newIDs, id)
 		return err
 	}, made)
+}
+
+// loadInForce reads the callbacks in force of the group's sessions: whole ones for sessions
+// that get another callback, and what choosing targets needs for the others.
+func (g *acceptGroup) loadInForce(tx seamTx, gets map[store.SessionID]bool) (err error) {
+	g.own.inForce = map[store.SessionID][]*callbackd.Callback{}
+	var keys []int64
+	var sessions []string
+	for id, end := range g.sessions {
+		switch {
+		case !end.callbacks:
+		case gets[id]:
+			if g.own.inForce[id], err = g.store.SessionCallbacks(tx, id); err != nil {
+				return err
+			}
+		default:
+			keys, sessions = append(keys, int64(id.Key)), append(sessions, id.SessionKey)
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	return tx.Query(callbacksForSessions, func(row core.Row) error {
+		cb, err := g.store.ScanForSession(row)
+		if err != nil {
+			return err
+		}
+		id := store.SessionID{Key: cb.Key, SessionKey: cb.Session}
+		g.own.inForce[id] = append(g.own.inForce[id], cb)
+		return nil
+	}, keys, sessions)
 }
 
 // give gives a session a callback. It must be the first that a request does to the group.

@@ -148,7 +148,7 @@ func (s *Store) chooseTargets(t *tx, id store.SessionID, n *store.NewEvent, end 
 		return nil, nil, nil, err
 	}
 	if end.callbacks {
-		ofSession, err := s.SessionCallbacks(t, id)
+		ofSession, err := s.callbacksFor(t, id)
 		if err != nil {
 			return nil, nil, nil, err
 		}
@@ -163,6 +163,17 @@ func (s *Store) chooseTargets(t *tx, id store.SessionID, n *store.NewEvent, end 
 	}
 	targets, withheld = candidates.Choose(n.Data, after)
 	return candidates, targets, withheld, nil
+}
+
+// callbacksFor returns the callbacks in force that are for a session, as far as
+// [core.Store.ScanForSession] reads them.
+func (s *Store) callbacksFor(t *tx, id store.SessionID) (found []*callbackd.Callback, err error) {
+	err = t.Query("SELECT "+core.ForSessions+" FROM callbacks c WHERE c.key_no = ?1 AND c.session = ?2 AND c.session IS NOT NULL AND c.deleted_at IS NULL ORDER BY c.no", func(row core.Row) error {
+		cb, err := s.ScanForSession(row)
+		found = append(found, cb)
+		return err
+	}, id.Key, id.SessionKey)
+	return found, err
 }
 
 // candidatesOf returns the callbacks in force for sub. It sees a change of them in the same
