@@ -2,10 +2,13 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -68,7 +71,11 @@ func (o *overload) compare() error {
 	}
 	rate := float64(o.n) / full.took.Seconds()
 	step("%.0f events a second; now two thirds of that", rate)
-	normal, err := load(eventsPlace(cl), o.n, o.c, o.sessions, rate*2/3)
+	var normal answered
+	normalIn, err := slowest(p.url, func() (err error) {
+		normal, err = load(eventsPlace(cl), o.n, o.c, o.sessions, rate*2/3)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -76,7 +83,11 @@ func (o *overload) compare() error {
 		return err
 	}
 	step("now %g times the rate for %v", o.times, o.lasts)
-	got, err := o.flood(cl, rate*o.times)
+	var got flooded
+	in, err := slowest(p.url, func() (err error) {
+		got, err = o.flood(cl, rate*o.times)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -89,11 +100,12 @@ func (o *overload) compare() error {
 		}
 		lost = 2*o.n + got.accepted - (a.Taken - a.Repeated)
 	}
-	o.show(rate, normal, got, lost)
+	o.show(rate, normal, got, lost, [2]time.Duration{normalIn, in})
 	return nil
 }
 
-func (o *overload) show(rate float64, normal answered, got flooded, lost int) {
+// show prints the result. in is the 99th percentile in the server, without and in the overload.
+func (o *overload) show(rate float64, normal answered, got flooded, lost int, in [2]time.Duration) {
 	p50, p99 := percentiles(got.waits)
 	seconds := o.lasts.Seconds()
 	printHead(fmt.Sprintf("events of 1 KiB, %d connections, then %s for %v", o.c, humanize.Number(o.connections), o.lasts), "figure", "two thirds of the sustained rate", fmt.Sprintf("%g times the sustained rate", o.times), "ratio", "aim")
@@ -101,6 +113,7 @@ func (o *overload) show(rate float64, normal answered, got flooded, lost int) {
 	printRow("accepted, events/s", countText(rate*2/3), countText(float64(got.accepted)/seconds), ratioText(float64(got.accepted)/seconds/rate)+" of the sustained rate", "0.8 or more")
 	printRow("accepted within, p50", humanize.Latency(normal.p50), humanize.Latency(p50), ratioText(float64(p50)/float64(normal.p50)), "")
 	printRow("accepted within, p99", humanize.Latency(normal.p99), humanize.Latency(p99), ratioText(float64(p99)/float64(normal.p99)), "5 or less")
+	printRow("accepted within, p99, in the server (about)", humanize.Latency(in[0]), humanize.Latency(in[1]), ratioText(float64(in[1])/float64(in[0])), "5 or less")
 	printRow("refused with 503", "0", fmt.Sprintf("%.0f %%", 100*float64(got.refused)/float64(max(1, got.sent))), "", "")
 	printRow("other answers and errors", "0", humanize.Number(got.others), "", "0")
 	printRow("accepted and lost", "0", humanize.Number(lost), "", "0")
@@ -160,6 +173,53 @@ func (o *overload) flood(cl *client.Client, rate float64) (out flooded, err erro
 		return out, fmt.Errorf("of %d calls none was accepted", out.sent)
 	}
 	return out, nil
+}
+
+// slowest returns the 99th percentile of how long the publishes that a server accepts during f
+// take, from their headers to the answer, without what the client and the network add. It is
+// interpolated between the bounds of the server's histogram.
+func slowest(url string, f func() error) (time.Duration, error) {
+	before, _, err := publishSeconds(url)
+	if err != nil {
+		return 0, err
+	}
+	if err := f(); err != nil {
+		return 0, err
+	}
+	after, bounds, err := publishSeconds(url)
+	if err != nil {
+		return 0, err
+	}
+	last := len(bounds) - 1
+	want := 0.99 * (after[last] - before[last])
+	low, below := 0.0, 0.0
+	for i, bound := range bounds {
+		n := after[i] - before[i]
+		if n >= want && i < last {
+			return time.Duration((low + (bound-low)*(want-below)/(n-below)) * float64(time.Second)), nil
+		}
+		low, below = bound, n
+	}
+	return time.Duration(bounds[last-1] * float64(time.Second)), nil
+}
+
+// publishSeconds returns the counts of callbackd_publish_seconds up to its bounds, of which the
+// last is infinite.
+func publishSeconds(url string) (counts, bounds []float64, err error) {
+	err = metrics(url, func(line string) {
+		text, ok := strings.CutPrefix(line, `callbackd_publish_seconds_bucket{le="`)
+		bound, count, found := strings.Cut(strings.TrimSpace(text), `"} `)
+		if !ok || !found {
+			return
+		}
+		b, _ := strconv.ParseFloat(bound, 64)
+		n, _ := strconv.ParseFloat(count, 64)
+		bounds, counts = append(bounds, b), append(counts, n)
+	})
+	if err == nil && len(bounds) < 2 {
+		err = errors.New("the server does not say how long publishes take")
+	}
+	return counts, bounds, err
 }
 
 // statusOf makes a call and returns the status of its answer; 0 when it got none.

@@ -55,7 +55,9 @@ type Options struct {
 	Metrics  http.Handler
 	Operator http.Handler     // answers /statusz and /log-level, and checks who calls; nil: nothing does
 	Accepted func(events int) // counts accepted events
-	Calls    Calls            // the log of calls; may be nil
+	// Published is told how long each accepted publish took; it may be nil.
+	Published func(took time.Duration)
+	Calls     Calls // the log of calls; may be nil
 	// Limits holds keys to their limits; nil: to their own only, without defaults of the
 	// server. Limited counts calls that were refused because of a limit; it may be nil.
 	Limits  *keylimit.Limiter
@@ -111,6 +113,9 @@ func New(o Options) *API {
 	}
 	if o.Limited == nil {
 		o.Limited = func(callbackd.Limit) {}
+	}
+	if o.Published == nil {
+		o.Published = func(time.Duration) {}
 	}
 	if o.Misfit == nil {
 		o.Misfit = func(bool) {}

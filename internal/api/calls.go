@@ -130,7 +130,9 @@ func (a *API) signedPublish(w http.ResponseWriter, r *http.Request) {
 		c.Request, c.span = a.traced(r, begin)
 		if err = a.publish(w, c); err == nil {
 			c.endSpan(http.StatusAccepted)
-			a.Calls.Published(key.ID, begin, time.Since(begin), address(r))
+			took := time.Since(begin)
+			a.Published(took)
+			a.Calls.Published(key.ID, begin, took, address(r))
 			return
 		}
 	}

@@ -118,3 +118,13 @@ func TestArraysWaitInAnOverload(t *testing.T) {
 		(<-replies).ok(202)
 	}
 }
+
+// How long publishes take is told of those that are accepted.
+func TestHowLongPublishesTake(t *testing.T) {
+	s := start(t)
+	s.call("POST", "/v1/events", `{"event":"SESSION:COMPLETE","session_key":"S","data":{}}`).ok(202)
+	s.call("POST", "/v1/events", `{"event":"SESSION:COMPLETE"}`).ok(400)
+	if n := s.metric("callbackd_publish_seconds_count"); n != "1" {
+		t.Errorf("of one accepted and one refused publish %s are counted", n)
+	}
+}

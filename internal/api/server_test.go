@@ -205,7 +205,7 @@ func start(t *testing.T, change ...func(*setup)) *server {
 		c.api.Store = c.wrap(store)
 	}
 	c.api.Advise, c.api.TestAuth = transport.AdviseAddress, send.TestAuth
-	c.api.Metrics, c.api.Accepted = metrics.Handler(), metrics.Accepted
+	c.api.Metrics, c.api.Accepted, c.api.Published = metrics.Handler(), metrics.Accepted, metrics.Published
 	c.api.Operator = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { // no caller is the operator
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusUnauthorized)

@@ -35,7 +35,7 @@ func (a *App) api(c Config, p parts) *api.API {
 	return api.New(api.Options{
 		Store: a.store, Dispatcher: p.dispatch, Calls: p.counters, Log: c.Log, Ready: a.ready,
 		Tests: p.tests, Limits: p.limits, Overload: p.overload, Events: p.events,
-		Limited: p.metrics.Limited, Accepted: p.metrics.Accepted, Misfit: p.metrics.Misfit,
+		Limited: p.metrics.Limited, Accepted: p.metrics.Accepted, Published: p.metrics.Published, Misfit: p.metrics.Misfit,
 		Preview: p.send.Request, Advise: p.transport.AdviseAddress, TestAuth: p.send.TestAuth,
 		Operator:     a.operator(c),
 		Metrics:      guardedMetrics(p.metrics.Handler(), c.OperatorToken, a.metrics != nil),

@@ -21,6 +21,7 @@ type Metrics struct {
 	succeeded prometheus.Counter // of attempts; to find it takes longer than to count
 	ended     map[callbackd.State]prometheus.Counter
 	latency   prometheus.Histogram
+	published prometheus.Histogram
 	duration  prometheus.Histogram
 	manual    prometheus.Counter
 	breakers  prometheus.Counter
@@ -58,6 +59,7 @@ func New() *Metrics {
 		attempts:  labeled("callbackd_attempts_total", "Attempts by fault. An empty fault is a success.", "fault"),
 		ended:     map[callbackd.State]prometheus.Counter{},
 		latency:   histogram("callbackd_delivery_seconds", "Time from the acceptance of an event to its recorded success."),
+		published: histogram("callbackd_publish_seconds", "Duration of accepted publishes (POST /v1/events), from their headers to the answer."),
 		duration:  histogram("callbackd_attempt_seconds", "Duration of attempts."),
 		manual:    counter("callbackd_manual_attempts_total", "Attempts that a person or a replay asked for."),
 		breakers:  counter("callbackd_breaker_opened_total", "Breakers that opened after consecutive failures."),
@@ -93,7 +95,7 @@ func New() *Metrics {
 		m.misfits.WithLabelValues(result)
 	}
 	m.registry.MustRegister(
-		m.accepted, m.attempts, ended, m.latency, m.duration, m.manual, m.breakers, m.paused, m.stale,
+		m.accepted, m.attempts, ended, m.latency, m.published, m.duration, m.manual, m.breakers, m.paused, m.stale,
 		m.commits, m.committed, m.refused, m.dropped, m.forwarded, m.homeAway, m.silent, m.limited, m.mails, m.misfits,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
@@ -138,6 +140,9 @@ func (m *Metrics) Gatherer() prometheus.Gatherer { return m.registry }
 
 // Accepted counts accepted events.
 func (m *Metrics) Accepted(n int) { m.accepted.Add(float64(n)) }
+
+// Published records how long an accepted publish took.
+func (m *Metrics) Published(took time.Duration) { m.published.Observe(took.Seconds()) }
 
 // Committed counts a group commit.
 func (m *Metrics) Committed(commands int) {
