@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -39,12 +40,7 @@ func nginx(t *testing.T, backend string) (address string) {
 // nginxWith runs nginx with lines beside and in its server, and returns its address.
 func nginxWith(t *testing.T, beside, inside string) (address string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address = l.Addr().String()
-	l.Close()
+	address = freeAddress(t)
 	dir := t.TempDir()
 	conf := fmt.Sprintf(`daemon off; master_process off; pid %[1]s/pid; error_log stderr warn;
 events { worker_connections 256; }
@@ -58,7 +54,24 @@ http {
 	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("nginx", "-p", dir, "-c", file)
+	untilListens(t, exec.Command("nginx", "-p", dir, "-c", file), address)
+	return address
+}
+
+// freeAddress returns an address at which nothing listens yet.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// untilListens starts a proxy, which ends with the test, and waits until it listens at address.
+func untilListens(t *testing.T, cmd *exec.Cmd, address string) {
+	t.Helper()
 	var log strings.Builder
 	cmd.Stderr = &log
 	if err := cmd.Start(); err != nil {
@@ -72,15 +85,15 @@ http {
 	for tick := time.NewTicker(10 * time.Millisecond); ; {
 		if c, err := net.Dial("tcp", address); err == nil {
 			c.Close()
-			return address
+			return
 		}
 		select {
 		case <-tick.C:
 		case err := <-ended:
 			ended <- err
-			t.Fatalf("nginx ended: %v: %s", err, log.String())
+			t.Fatalf("%s ended: %v: %s", cmd.Args[0], err, log.String())
 		case <-ctx.Done():
-			t.Fatal("nginx does not listen")
+			t.Fatalf("%s does not listen", cmd.Args[0])
 		}
 	}
 }
@@ -90,33 +103,58 @@ http {
 // arrive at once.
 func TestBehindNginxAsTheDocumentsSay(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	backend := l.Addr().String()
-	l.Close()
+	backend := freeAddress(t)
 	address := nginx(t, backend)
-	base := "http://" + address + "/callbackd"
+	behind(t, backend, address, "http://"+address, "/callbackd", nil)
+}
+
+// behind starts a server at the address backend behind a proxy that listens at address, where
+// visitors see the server at origin and path, and checks what docs/proxy.md says of the proxy.
+// The visitor claims another address than its own.
+func behind(t *testing.T, backend, address, origin, path string, certificates *tls.Config) {
+	t.Helper()
+	dir, base := t.TempDir(), origin+path
 	cl := newClient(t, dir)
 	listening(t, start(t, command("serve", "--listen", backend, "--data", dir, "--allow-target", "127.0.0.0/8", "--log-level", "error",
 		"--trusted-proxy", "127.0.0.1", "--public-url", base, "--operator-token", operator)))
-	const visitor = "127.0.0.9"
-	from := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(visitor)}}
-	transport := &http.Transport{DialContext: from.DialContext}
+	const ip = "127.0.0.9"
+	from := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(ip)}}
+	dial := func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return from.DialContext(ctx, network, address)
+	}
+	transport := &http.Transport{DialContext: dial, TLSClientConfig: certificates, ForceAttemptHTTP2: certificates != nil}
 	t.Cleanup(transport.CloseIdleConnections)
-	cl.Base, cl.HTTP = base, &http.Client{Timeout: patience, Transport: transport}
+	cl.Base, cl.HTTP = base, &http.Client{Timeout: patience, Transport: liar{transport}}
 
-	signsInBelow(t, transport, base, "http://"+address)
+	signsInBelow(t, cl.HTTP.Transport, origin, path)
 	streamArrives(t, cl)
-	callsAreFrom(t, cl, visitor)
+	callsAreFrom(t, cl, ip)
+	res, err := cl.HTTP.Get(base + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusUnauthorized && res.StatusCode != http.StatusNotFound {
+		t.Errorf("a visitor gets %s for /metrics, want 401 or 404", res.Status)
+	}
+}
+
+// liar is a visitor that claims another address, and another protocol than its own.
+type liar struct{ http.RoundTripper }
+
+func (l liar) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("X-Forwarded-For", "192.0.2.1")
+	r.Header.Set("Forwarded", "for=192.0.2.2;proto=https")
+	r.Header.Set("X-Forwarded-Proto", map[string]string{"http": "https", "https": "http"}[r.URL.Scheme])
+	return l.RoundTripper.RoundTrip(r)
 }
 
 // signsInBelow signs in to the console as a browser does, and checks where that
 // leads.
-func signsInBelow(t *testing.T, transport http.RoundTripper, base, origin string) {
+func signsInBelow(t *testing.T, transport http.RoundTripper, origin, path string) {
 	t.Helper()
+	base := origin + path
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -138,12 +176,32 @@ func signsInBelow(t *testing.T, transport http.RoundTripper, base, origin string
 	if err != nil {
 		t.Fatal(err)
 	}
-	if path := res.Request.URL.Path; res.StatusCode != http.StatusOK || path != "/callbackd/console/" {
-		t.Errorf("signing in leads to %s with %s, want /callbackd/console/ with 200", path, res.Status)
+	if at := res.Request.URL.Path; res.StatusCode != http.StatusOK || at != path+"/console/" {
+		t.Errorf("signing in leads to %s with %s, want %s/console/ with 200", at, res.Status, path)
 	}
-	if link := ` href="/callbackd/console/deliveries"`; !strings.Contains(string(page), link) {
+	if link := ` href="` + path + `/console/deliveries"`; !strings.Contains(string(page), link) {
 		t.Errorf("the page has no link%s:\n%.300s", link, page)
 	}
+	// A jar does not tell whether its cookies are Secure.
+	if cookie := signInCookie(t, transport, req, form); cookie.Secure != strings.HasPrefix(origin, "https:") {
+		t.Errorf("at %s the cookie is %s", origin, cookie)
+	}
+}
+
+// signInCookie returns the cookie that the answer to the form of a request sets.
+func signInCookie(t *testing.T, transport http.RoundTripper, req *http.Request, form url.Values) *http.Cookie {
+	t.Helper()
+	req = req.Clone(t.Context())
+	req.Body = io.NopCloser(strings.NewReader(form.Encode()))
+	res, err := transport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if len(res.Cookies()) == 0 {
+		t.Fatalf("signing in answers %s without a cookie", res.Status)
+	}
+	return res.Cookies()[0]
 }
 
 // streamArrives publishes an event and reads the stream until the event is there.
