@@ -147,18 +147,32 @@ func (e *EventTypes) OwnSet(types []callbackd.EventType) (string, error) {
 	return string(text), err
 }
 
-// Types returns the event types of a stored set, in the order that lists use. own is what
-// OwnSet returned, nil for none.
-func (e *EventTypes) Types(set int64, own *string) ([]callbackd.EventType, error) {
+// sets has the sets of callbackd's own types that were read. There are few different ones, and
+// each callback for one session has one.
+var sets sync.Map // int64: []callbackd.EventType
+
+// ours returns callbackd's own types in a stored set. The result is shared.
+func ours(set int64) []callbackd.EventType {
+	if types, ok := sets.Load(set); ok {
+		return types.([]callbackd.EventType)
+	}
 	types := make([]callbackd.EventType, 0, bits.OnesCount64(uint64(set)))
 	for _, t := range callbackd.EventTypes {
 		if set&(1<<TypeNumber(t)) != 0 {
 			types = append(types, t)
 		}
 	}
+	sets.Store(set, types)
+	return types
+}
+
+// Types returns the event types of a stored set, in the order that lists use. own is what
+// OwnSet returned, nil for none. The result is shared and must not be changed.
+func (e *EventTypes) Types(set int64, own *string) ([]callbackd.EventType, error) {
 	if own == nil {
-		return types, nil
+		return ours(set), nil
 	}
+	types := slices.Clone(ours(set))
 	var numbers []int64
 	if err := json.Unmarshal([]byte(*own), &numbers); err != nil {
 		return nil, fmt.Errorf("the types %q of a platform: %w", *own, err)

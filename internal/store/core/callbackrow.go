@@ -34,7 +34,7 @@ func (s *Store) scanCallback(row Row) (*callbackd.Callback, error) {
 		return nil, damaged(err)
 	}
 	c.Headers, err = s.sealer.OpenHeaders(c.headers, c.ID, c.version)
-	return c.Callback, damaged(err)
+	return compact(c.Callback), damaged(err)
 }
 
 // scanSealed reads a callback without its secrets.
