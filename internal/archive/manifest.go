@@ -92,13 +92,18 @@ func readManifest(path string) (*Manifest, error) {
 	return &m, nil
 }
 
+// path returns where the manifest is in the folder of its archive.
+func (m *Manifest) path(dir string) string {
+	return filepath.Join(dir, strings.TrimSuffix(m.File, fileEnd)+manifestEnd)
+}
+
 // write replaces the manifest on the disk. It is durable when write returns nil.
 func (m *Manifest) write(dir string) error {
 	raw, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(dir, strings.TrimSuffix(m.File, fileEnd)+manifestEnd)
+	path := m.path(dir)
 	next := path + ".next"
 	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {

@@ -83,9 +83,13 @@ func (c *counted) Write(b []byte) (int, error) {
 }
 
 // giveUp cuts off what was written after the last manifest, so that a full disk has room
-// again, and closes the file.
+// again, and closes the file. It reads that manifest, because a failure after it was replaced
+// leaves the new one.
 func (w *Writer) giveUp() error {
-	err := w.f.Truncate(w.manifest.Bytes)
+	m, err := readManifest(w.manifest.path(w.dir))
+	if err == nil {
+		err = w.f.Truncate(m.Bytes)
+	}
 	return errors.Join(err, w.Close())
 }
 
