@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -12,9 +13,9 @@ import (
 	"time"
 )
 
-// TestMain makes the test program a sink or a relay, when bench starts itself as one.
+// TestMain makes the test program a sink, a relay or a load, when bench starts itself as one.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && slices.Contains([]string{"sink", "relay"}, os.Args[1]) {
+	if len(os.Args) > 1 && slices.Contains([]string{"sink", "relay", "load"}, os.Args[1]) {
 		main()
 	}
 	code := m.Run()
@@ -54,10 +55,43 @@ func TestTheCommandsMeasure(t *testing.T) {
 		"| CPU an event, with 100 finished deliveries | ":                                      {"extremes", "-rows", "history", "-finished", "100", "-events", "100", "-rounds", "1"},
 		"| calls forwarded to the home of their key, an event | ":                              {"postgres", "-events", "60", "-keys", "2", "-rounds", "1", "-steady", "100ms"},
 		"| accepted and lost | 0 | 0 | ":                                                       {"overload", "-events", "200", "-for", "500ms", "-connections", "100"},
+		"| while a visitor holds its connections | ":                                           {"visitors", "-calls", "10", "-connections", "50", "-deleted", "10"},
+		"| GET /console/replays | ":                                                            {"lists", "-finished", "200"},
+		"all arrived, 0 more than once":                                                        {"profile", "-events", "200", "-array", "100", "-o", filepath.Join(t.TempDir(), "cpu")},
+		"\nCPU an event, with that of the load: ":                                              {"profile", "-events", "200", "-callbacks", "6", "-o", filepath.Join(t.TempDir(), "cpu")},
 		"| CPU an event, server process | ":                                                    {"sessions", "-events", "100", "-sessions", "10", "-rounds", "1"},
 	} {
 		if text := printed(t, args...); !strings.Contains(text, want) {
 			t.Errorf("bench %s does not print %q:\n%s", strings.Join(args, " "), want, text)
+		}
+	}
+}
+
+// A load that is more than the server takes is measured all the same, and says so.
+func TestARefusedCallIsSentAgain(t *testing.T) {
+	calls := 0
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if calls++; calls == 2 {
+			w.Header().Set("Retry-After", "1")
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	defer s.Close()
+	sentAgain.Store(0)
+	if _, err := load(place{url: s.URL}, 3, 1, 1, 0); err != nil || calls != 4 || sentAgain.Load() != 1 {
+		t.Errorf("3 events, one of which is refused once: %d calls, %d sent again, %v", calls, sentAgain.Load(), err)
+	}
+	s.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
+	if _, err := load(place{url: s.URL}, 1, 1, 1, 0); err == nil {
+		t.Error("a 503 without Retry-After is no error")
+	}
+}
+
+func TestAProfileOfManyCallbacksRefusesWhatItDoesNotDo(t *testing.T) {
+	for _, other := range [][]string{{"-postgres"}, {"-array", "10"}, {"-rate", "5"}, {"-own", "5"}} {
+		out := filepath.Join(t.TempDir(), "cpu")
+		if code := run(append([]string{"profile", "-callbacks", "10", "-o", out}, other...)); code != 1 {
+			t.Errorf("bench profile -callbacks 10 %v ends with %d, want 1", other, code)
 		}
 	}
 }

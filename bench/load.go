@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,6 +16,7 @@ import (
 
 	"callbackd"
 	"callbackd/client"
+	"callbackd/internal/humanize"
 	"callbackd/internal/signature"
 )
 
@@ -137,22 +139,52 @@ func percentiles(v []time.Duration) (p50, p99 time.Duration) {
 	return v[len(v)/2], v[len(v)*99/100]
 }
 
+// sentAgain is how many calls were refused because of an overload, and sent again.
+var sentAgain atomic.Int64
+
+// maxRefusals is how often a call is sent again after a refusal.
+const maxRefusals = 20
+
+// post makes a call. Like a sender in production, it waits and sends it again when the server
+// refuses it and says when to come back.
 func post(hc *http.Client, to place, body []byte) error {
+	for refusals := 0; ; refusals++ {
+		after, err := postOnce(hc, to, body)
+		if after == 0 || refusals == maxRefusals {
+			return err
+		}
+		sentAgain.Add(1)
+		time.Sleep(after)
+	}
+}
+
+// postOnce makes a call. When it is refused for now, after is when to send it again.
+func postOnce(hc *http.Client, to place, body []byte) (after time.Duration, err error) {
 	req, err := http.NewRequest(http.MethodPost, to.url, bytes.NewReader(body))
 	if err != nil {
-		return err
+		return 0, err
 	}
 	req.Header = to.headers
 	resp, err := hc.Do(req)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	answer, err := io.ReadAll(resp.Body)
 	resp.Body.Close()
-	if err == nil && resp.StatusCode/100 != 2 {
-		err = fmt.Errorf("%s answers %d: %s", to.url, resp.StatusCode, answer)
+	if err != nil || resp.StatusCode/100 == 2 {
+		return 0, err
 	}
-	return err
+	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && resp.StatusCode == http.StatusServiceUnavailable {
+		after = time.Duration(seconds) * time.Second
+	}
+	return after, fmt.Errorf("%s answers %d: %s", to.url, resp.StatusCode, answer)
+}
+
+// printSentAgain says that refusals are part of the figures above.
+func printSentAgain() {
+	if n := sentAgain.Swap(0); n > 0 {
+		fmt.Printf("\nThe server refused %s calls because of an overload. They were sent again after Retry-After, and that wait is in the figures.\n", humanize.Number(int(n)))
+	}
 }
 
 // asked reads the report of a sink.

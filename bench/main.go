@@ -107,6 +107,7 @@ func (c *command) run(args []string) int {
 			fmt.Fprintln(os.Stderr, "bench:", err)
 			return 1
 		}
+		printSentAgain()
 		return 0
 	case <-time.After(*limit):
 		fmt.Fprintf(os.Stderr, "bench: %s has not ended within %v; measure less, or give a larger -limit\n", c.name, *limit)

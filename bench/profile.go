@@ -35,6 +35,9 @@ func profileCommand(fs *flag.FlagSet) func() error {
 	own := fs.Int("own", 0, "sessions with a callback of their own that the events are spread over, on SQLite; 0 for one callback of all sessions")
 	return func() error {
 		run := func() error { return profile(*n, *c, *array, *rate, *out, *onPostgres) }
+		if (*callbacks > 0 || *own > 0) && (*onPostgres || *array > 0 || *rate > 0 || *callbacks > 0 && *own > 0) {
+			return errors.New("-callbacks, and -own, profile single events on SQLite, as fast as possible: leave out -postgres, -array and -rate, and one of the two")
+		}
 		if *callbacks > 0 {
 			run = func() error { return profileMany(*n, *c, *callbacks, *out) }
 		}
@@ -200,8 +203,14 @@ func profileFilled(n, c int, out string, fill func(*extremes) (f *fixture, begin
 		_, err := loadWith(n, c, 0, calls)
 		return err
 	})
-	fmt.Printf("CPU an event, with that of the load: %v\n", m.cpu)
-	return err
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%d events: %.0f a second; publish to arrival p50 %v, p99 %v
+", n, m.rate, m.p50, m.p99)
+	fmt.Printf("CPU an event, with that of the load: %v
+", m.cpu)
+	return nil
 }
 
 // cpuDuring returns the processor time that this process uses while f runs.

@@ -101,9 +101,9 @@ func (v *visitors) compare() error {
 	now, peak := p.rss()
 	printHead(fmt.Sprintf("%s calls, %s connections of the visitor, %s deleted callbacks", humanize.Number(2*v.calls), humanize.Number(v.connections), humanize.Number(v.deleted)),
 		"calls of another key", "p50", "p99", "p99, times alone")
-	base := v.show("alone of another key, alone", alone, 0)
-	v.show("… with the visitor", visited, base)
-	v.show("… and while it asks for the largest pages, over and over", asked, base)
+	base := v.show("alone", alone, 0)
+	v.show("while a visitor holds its connections", visited, base)
+	v.show("and while it asks for the largest pages, over and over", asked, base)
 	fmt.Printf("\nRSS %s, at its peak %s of %d MiB\n", memoryText(now), memoryText(peak), v.limit)
 	return nil
 }

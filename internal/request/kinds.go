@@ -238,7 +238,8 @@ func Duration(name string, to *time.Duration, least, most time.Duration) Field {
 		}
 		d, ok := v.duration(most)
 		if !ok || d < least || d > most {
-			return v.must("a duration from %s to %s, such as \"30s\"", callbackd.FormatDuration(least), callbackd.FormatDuration(most))
+			return v.must("a duration from %s to %s, such as %q", callbackd.FormatDuration(least), callbackd.FormatDuration(most),
+				callbackd.FormatDuration(min(max(30*time.Second, least), most)))
 		}
 		*to = d
 		return nil

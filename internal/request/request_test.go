@@ -177,6 +177,22 @@ func TestFieldsAreRefused(t *testing.T) {
 	}
 }
 
+func TestTheSampleOfADurationIsWithinItsLimits(t *testing.T) {
+	for _, limits := range [][2]time.Duration{{0, time.Second}, {time.Second, time.Minute}, {time.Minute, 720 * time.Hour}, {time.Hour, 720 * time.Hour}} {
+		d := time.Duration(0)
+		field := request.Duration("d", &d, limits[0], limits[1])
+		err := object(t, `{"d":"never"}`).Read(field)
+		if err == nil {
+			t.Fatalf("%v: a duration that is none was read", limits)
+		}
+		_, rest, _ := strings.Cut(err.Error(), "such as ")
+		sample, _, _ := strings.Cut(rest, ",")
+		if err := object(t, `{"d":`+sample+`}`).Read(field); err != nil {
+			t.Errorf("%v: the sample %s is refused: %v", limits, sample, err)
+		}
+	}
+}
+
 func TestARequiredFieldMustBeGiven(t *testing.T) {
 	for _, tt := range []struct{ body, want string }{
 		{`{"a":"x"}`, ""},
