@@ -43,6 +43,7 @@ type auditPage struct {
 	Actions  []callbackd.AuditAction
 	Kinds    []callbackd.ActorKind
 	Rows     []auditRow
+	State    *auditState
 }
 
 func (c *Console) audit(w http.ResponseWriter, req *userRequest) error {
@@ -69,6 +70,9 @@ func (c *Console) audit(w http.ResponseWriter, req *userRequest) error {
 	}
 	page, err := c.Store.ListAudit(req.Context(), q)
 	if err != nil {
+		return err
+	}
+	if p.State, err = c.auditState(req); err != nil {
 		return err
 	}
 	for i := range page.Entries {

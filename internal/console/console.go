@@ -92,6 +92,7 @@ type Console struct {
 	pages      map[string]*page
 	loginLimit *ratelimit.Limiter[string] // of wrong attempts, by address and by API key
 	streams    streamLimiter
+	auditCheck auditCheck
 	now        func() time.Time
 
 	closeOnce sync.Once

@@ -68,4 +68,5 @@ type AuditPage struct {
 type AuditReport struct {
 	Report                        // has the faults
 	Chains []callbackd.AuditChain // by key
+	Broken []callbackd.KeyID      // whose chains have faults, in the order of Chains; 0 for the one of no key
 }

@@ -383,7 +383,7 @@ const maxAuditNumber = 1 << 62
 func (s *Store) VerifyAudit(ctx context.Context, heads []callbackd.AuditHead) (report *store.AuditReport, err error) {
 	err = s.db.Snapshot(ctx, func(tx Tx) error {
 		report = &store.AuditReport{}
-		report.Chains, err = s.verifyAudit(ctx, tx, heads, report.Fault)
+		err = s.verifyAudit(ctx, tx, heads, report)
 		return err
 	})
 	if err != nil {
@@ -392,48 +392,55 @@ func (s *Store) VerifyAudit(ctx context.Context, heads []callbackd.AuditHead) (r
 	return report, nil
 }
 
-// verifyAudit checks the audit log, and returns its chains.
-func (s *Store) verifyAudit(ctx context.Context, tx Tx, heads []callbackd.AuditHead, fault func(string, ...any)) (chains []callbackd.AuditChain, err error) {
+// verifyAudit checks the audit log, and reports its chains and faults.
+func (s *Store) verifyAudit(ctx context.Context, tx Tx, heads []callbackd.AuditHead, report *store.AuditReport) error {
 	key, err := s.openAuditKey(tx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var seals []callbackd.AuditHash
 	err = tx.Query("SELECT "+chainColumns+" FROM audit_chains ORDER BY key_no", func(row Row) error {
 		c, seal, err := scanChain(row)
-		chains, seals = append(chains, c), append(seals, seal)
+		report.Chains, seals = append(report.Chains, c), append(seals, seal)
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	counted, others := int64(0), int64(0)
 	known := map[callbackd.KeyID]bool{}
-	for i, c := range chains {
+	for i, c := range report.Chains {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		known[c.Key] = true
 		if c.Key == 0 {
 			counted = c.Chains
 		} else {
 			others++
 		}
-		check := callbackd.NewAuditCheck(c, seals[i], key, heads, fault)
+		before := report.FaultN
+		check := callbackd.NewAuditCheck(c, seals[i], key, heads, report.Fault)
 		if err := verifyChain(ctx, tx, c.Key, check.Entry); err != nil {
-			return nil, err
+			return err
 		}
 		check.End()
+		if report.FaultN > before {
+			report.Broken = append(report.Broken, c.Key)
+		}
 	}
 	if key != nil && !known[0] {
-		fault("the audit log of %s is missing", callbackd.AuditOwner(0))
+		report.Fault("the audit log of %s is missing", callbackd.AuditOwner(0))
 	}
 	if counted != others {
-		fault("%d API keys have begun an audit log, but %d have one", counted, others)
+		report.Fault("%d API keys have begun an audit log, but %d have one", counted, others)
 	}
 	for _, h := range heads {
 		if !known[h.Key] {
-			fault("the audit log of %s is missing; it had entry %d when its head was noted", callbackd.AuditOwner(h.Key), h.Number)
+			report.Fault("the audit log of %s is missing; it had entry %d when its head was noted", callbackd.AuditOwner(h.Key), h.Number)
 		}
 	}
-	return chains, strayAudit(tx, known, fault)
+	return strayAudit(tx, known, report)
 }
 
 // verifyChain calls check for the entries of a chain, in order.
@@ -459,7 +466,7 @@ func verifyChain(ctx context.Context, tx Tx, key callbackd.KeyID, check func(*ca
 }
 
 // strayAudit reports entries that belong to no chain.
-func strayAudit(tx Tx, known map[callbackd.KeyID]bool, fault func(string, ...any)) error {
+func strayAudit(tx Tx, known map[callbackd.KeyID]bool, report *store.AuditReport) error {
 	for after := callbackd.KeyID(-maxAuditNumber); ; {
 		found := false
 		err := tx.Query("SELECT key_no FROM audit WHERE key_no > $1 ORDER BY key_no LIMIT 1", func(row Row) error {
@@ -470,7 +477,8 @@ func strayAudit(tx Tx, known map[callbackd.KeyID]bool, fault func(string, ...any
 			return err
 		}
 		if !known[after] {
-			fault("entries of the audit log of %s belong to no log: its start and its end are missing", callbackd.AuditOwner(after))
+			report.Broken = append(report.Broken, after)
+			report.Fault("entries of the audit log of %s belong to no log: its start and its end are missing", callbackd.AuditOwner(after))
 		}
 	}
 }

@@ -94,7 +94,12 @@ func (c *checker) callbacks(context.Context) error {
 
 // audits checks the chains of the audit log.
 func (c *checker) audits(ctx context.Context) error {
-	_, err := c.s.verifyAudit(ctx, c.tx, nil, c.report.Fault)
+	found := store.AuditReport{}
+	err := c.s.verifyAudit(ctx, c.tx, nil, &found)
+	for _, fault := range found.Faults {
+		c.report.Fault("%s", fault)
+	}
+	c.report.FaultN += found.FaultN - int64(len(found.Faults))
 	if errors.Is(err, errAuditKey) {
 		c.report.Fault("the audit log is not checked: %v", errAuditKey)
 		return nil

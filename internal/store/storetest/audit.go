@@ -452,7 +452,13 @@ func Tamper(t *testing.T, open Open, exec func(t *testing.T, dir string, stateme
 			s.must(s.Store.Close())
 			exec(t, s.dir, c.statements...)
 			s.Store = open(t, s.dir)
-			s.equal("what verify finds", s.verify(), c.want)
+			found, err := s.VerifyAudit(s.ctx(), nil)
+			s.must(err)
+			s.equal("what verify finds", found.Faults, c.want)
+			for _, key := range found.Broken {
+				s.equal("whether a fault names "+callbackd.AuditOwner(key), strings.Contains(strings.Join(c.want, "; "), callbackd.AuditOwner(key)), true)
+			}
+			s.equal("whether the log of API key 1 is broken", slices.Contains(found.Broken, callbackd.KeyID(1)), strings.Contains(c.want[0], "audit log of API key 1"))
 			report, err := s.Check(s.ctx())
 			s.must(err)
 			s.equal("what fsck finds", report.Faults, c.want)
