@@ -110,9 +110,13 @@ func (f *ReplayFilter) Skips(s State) bool {
 }
 
 // Resolve returns an error when the filter can choose nothing. When there is a Target,
-// it sets Type to the event of the target, or Session to the session that it is for. key is the API key of the replay. target is
-// the callback that Target names, or nil when there is none.
+// it sets Type to the event of the target, or Session to the session that it is for. key is
+// the API key of the replay. target is the callback that Target names, or nil when there is
+// none.
 func (f *ReplayFilter) Resolve(key KeyID, target *Callback) error {
+	if !f.Since.IsZero() && !f.Until.IsZero() && !f.Until.After(f.Since) {
+		return Errorf(KindInvalid, "until %s is not after since %s, so nothing can be chosen. Change one of them, or leave it out.", f.Until.UTC().Format(time.RFC3339), f.Since.UTC().Format(time.RFC3339))
+	}
 	if f.Target == 0 {
 		if f.Missing && len(f.States) > 0 {
 			return Errorf(KindInvalid, "A replay of what is missing chooses by itself what was not delivered: leave out the states, or name a target.")

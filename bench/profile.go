@@ -206,10 +206,8 @@ func profileFilled(n, c int, out string, fill func(*extremes) (f *fixture, begin
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%d events: %.0f a second; publish to arrival p50 %v, p99 %v
-", n, m.rate, m.p50, m.p99)
-	fmt.Printf("CPU an event, with that of the load: %v
-", m.cpu)
+	fmt.Printf("%d events: %.0f a second; publish to arrival p50 %v, p99 %v\n", n, m.rate, m.p50, m.p99)
+	fmt.Printf("CPU an event, with that of the load: %v\n", m.cpu)
 	return nil
 }
 

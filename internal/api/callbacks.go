@@ -358,7 +358,7 @@ func (c *call) secret(cb *callbackd.Callback) wire.Secret {
 func (a *API) rotateSecret(w http.ResponseWriter, c *call) error {
 	next := callbackd.Secret(signature.NewSecret())
 	r, err := a.rotation(w, c, func(body request.Object, keep request.Field) error {
-		return body.Read(keep, callbacks.SecretField("secret", &next))
+		return body.Strict("A rotation").Read(keep, callbacks.SecretField("secret", &next))
 	})
 	if err != nil {
 		return err

@@ -143,17 +143,19 @@ func cancellationPauses(t *testing.T, on func(*setup)) {
 func TestFaultsOfACancellation(t *testing.T) {
 	s := start(t)
 	for body, says := range map[string]string{
-		`{"states":["failed"]}`:  `Unknown member "states". A cancellation has event,`,
-		`{"target":1}`:           `Unknown member "target"`,
-		`{"missing":true}`:       `Unknown member "missing"`,
-		`{"callback":"default"}`: "needs the member event as well",
-		`{"callback":99}`:        "callback 99 is not",
-		`{"reason":7}`:           "reason must be a string",
-		`{"reason":"a\nb"}`:      "reason has a character that cannot be printed",
-		`{"reason":"a\u202eb"}`:  "reason has a character that cannot be printed",
+		`{"states":["failed"]}`: `Unknown member "states". A cancellation has event,`,
+		`{"target":1}`:          `Unknown member "target"`,
+		`{"missing":true}`:      `Unknown member "missing"`,
+		`{"since":"2027"}`:      "since must be a time",
+		`{"since":"1767312000","until":"1767225600"}`:   "until 2026-01-01T00:00:00Z is not after since",
+		`{"callback":"default"}`:                        "needs the member event as well",
+		`{"callback":99}`:                               "callback 99 is not",
+		`{"reason":7}`:                                  "reason must be a string",
+		`{"reason":"a\nb"}`:                             "reason has a character that cannot be printed",
+		`{"reason":"a\u202eb"}`:                         "reason has a character that cannot be printed",
 		`{"reason":"` + strings.Repeat("x", 501) + `"}`: "reason is longer than 500 bytes",
-		`{"dry_run":1}`: "dry_run must be true or false",
-		``:              "The body is empty",
+		`{"dry_run":1}`:                                 "dry_run must be true or false",
+		``:                                              "The body is empty",
 	} {
 		s.call("POST", "/v1/deliveries/cancel", body).says(400, says)
 	}

@@ -64,10 +64,11 @@ func secretsRotateWithoutLosingARequest(t *testing.T, on func(*setup)) {
 	equal(t, "whether the second secret verifies at the end", verifies(t, next, h), false)
 	equal(t, "whether the last secret verifies at the end", verifies(t, last, h), true)
 	equal(t, "the number of signatures at the end", len(strings.Fields(h.header.Get("webhook-signature"))), 1)
-	for _, body := range []string{`{}`, `{"keep":null}`, `{"keep":60}`, `{"keep":"720h"}`, `{"keep":"30d"}`, `{"other":1}`} {
+	for _, body := range []string{`{}`, `{"keep":null}`, `{"keep":60}`, `{"keep":"720h"}`, `{"keep":"30d"}`} {
 		rotate(body)
 	}
-	for body, says := range map[string]string{`{"keep":"721h"}`: "keep must be a duration from 0s to 30d,", `{"keep":-1}`: "keep must be", `[1]`: "The body must be a JSON object.", `{"keep":"x"}`: "keep must be"} {
+	for body, says := range map[string]string{`{"keep":"721h"}`: "keep must be a duration from 0s to 30d,", `{"keep":-1}`: "keep must be", `[1]`: "The body must be a JSON object.", `{"keep":"x"}`: "keep must be",
+		`{"secert":"whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="}`: `Unknown member "secert". A rotation has keep and secret.`} {
 		s.call("POST", "/v1/callbacks/SESSION:COMPLETE/secret/rotate", body).says(400, says)
 	}
 	// A client that sends an empty body in chunks sends no body.

@@ -263,7 +263,11 @@ func (v Value) duration(most time.Duration) (time.Duration, bool) {
 // browserTimes are what a browser's fields for a time and a date send, in UTC.
 var browserTimes = []string{"2006-01-02T15:04", "2006-01-02"}
 
-// Time reads a time since 1970, in any form that [signature.ParseTimestamp]
+// leastTime is the earliest time that [Time] reads. Somebody who writes 2027 or 20270102 does
+// not mean so many seconds after 1970: a cancellation since that time would cancel everything.
+var leastTime = time.Unix(100_000_000, 0)
+
+// Time reads a time since 1973, in any form that [signature.ParseTimestamp]
 // reads or that a browser sends.
 func Time(name string, to *time.Time) Field {
 	return Field{Name: name, Read: func(v Value) error {
@@ -281,7 +285,7 @@ func Time(name string, to *time.Time) Field {
 			}
 			at, err = time.Parse(layout, text)
 		}
-		if err != nil || at.Before(time.Unix(0, 0)) {
+		if err != nil || at.Before(leastTime) {
 			return v.must("a time such as 2026-01-02T15:04:05Z, or Unix seconds")
 		}
 		*to = at

@@ -153,6 +153,8 @@ func TestFieldsAreRefused(t *testing.T) {
 		{`{"duration":[]}`, `duration must be a duration from 1s to 2d, such as "30s".`},
 		{`{"time":"soon"}`, `time must be a time such as 2026-01-02T15:04:05Z, or Unix seconds, not "soon".`},
 		{`{"time":"1969-12-31T23:59:59Z"}`, `time must be a time such as 2026-01-02T15:04:05Z, or Unix seconds, not "1969-12-31T23:59:59Z".`},
+		{`{"time":"2027"}`, `time must be a time such as 2026-01-02T15:04:05Z, or Unix seconds, not "2027".`},
+		{`{"time":"20270102"}`, `time must be a time such as 2026-01-02T15:04:05Z, or Unix seconds, not "20270102".`},
 		{`{"time":5}`, `time must be a string, not 5.`},
 		{`{"status":"6xx"}`, `status must be a status such as 404, or a class such as 5xx, not "6xx".`},
 		{`{"status":"99"}`, `status must be a status such as 404, or a class such as 5xx, not "99".`},
