@@ -12,7 +12,9 @@ import (
 
 // Constants of [Overload]. Limits are events that are being accepted at the same time.
 const (
-	firstAccepting = 128
+	// firstAccepting is the limit of a server that has had no overload lately: a client that
+	// begins to send on many connections is not refused before it is known how long they wait.
+	firstAccepting = 256
 	// MinAccepting is always allowed. So a client that sends single events on fewer
 	// connections is never refused, however slow the disk is.
 	MinAccepting = 64
@@ -28,7 +30,7 @@ const (
 	// A call may wait for the store for normalTimes of what is normal, and for minTarget
 	// at least.
 	normalTimes = 3
-	minTarget   = 20 * time.Millisecond
+	minTarget   = 50 * time.Millisecond
 	// eventsOfWait is how many events of an array may take as long as one call: an array
 	// takes its time also when nothing else comes.
 	eventsOfWait = 64
@@ -47,9 +49,9 @@ const (
 // Overload refuses calls before so many events wait for the store that all of them become
 // slow. It limits how many are being accepted at the same time, as a queue that is full, and
 // sets the limit by how long their calls wait: when they wait longer than three times the
-// normal, it allows fewer, and when the limit is reached and they do not, more. What is normal
-// is learned while nothing is refused. An array counts as its events. A call is accepted while
-// the limit is not reached, so the last one may go over it by an array.
+// normal, it allows fewer, and when they do not, more. What is normal is learned while nothing is
+// refused. An array counts as its events. A call is accepted while the limit is not reached, so
+// the last one may go over it by an array.
 //
 // Who sends single events wants each soon, and is refused soon. Who sends arrays wants many to
 // be stored, on as many connections as he has: an array waits until there is room.
@@ -234,8 +236,8 @@ func (o *Overload) set(wait time.Duration) {
 	switch {
 	case wait > target:
 		o.limit = max(MinAccepting, o.limit*max(0.5, float64(target)/float64(wait)))
-	case o.full:
-		o.limit = min(maxAccepting, o.limit+max(1, o.limit/16))
+	case o.full, o.limit < firstAccepting:
+		o.limit = min(maxAccepting, o.limit+max(1, o.limit/8))
 	}
 	switch {
 	case o.normal == 0 && !o.refused:

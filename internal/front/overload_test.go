@@ -258,3 +258,34 @@ func TestOneClientWithArraysIsNotRefused(t *testing.T) {
 		}
 	})
 }
+
+// A client with many connections is not refused by a server that has had no overload lately:
+// nothing is known yet of how long its calls would wait.
+func TestManyConnectionsAreNotRefusedBeforeTheyWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSlowStore(250 * time.Microsecond)
+		atOnce := func(when string) {
+			t.Helper()
+			var open []*front.Accepting
+			for i := range 256 {
+				a, err := s.o.Begin(t.Context(), "a", 1)
+				if err != nil {
+					t.Fatalf("call %d of 256 at once is refused %s", i+1, when)
+				}
+				open = append(open, a)
+			}
+			for _, a := range open {
+				s.o.End(a)
+			}
+		}
+		atOnce("by a new server")
+		s.each = 10 * time.Millisecond
+		s.offer(t, map[string]int{"a": 5000}, 5*time.Second)
+		if _, limit, _ := s.o.Figures(); limit > 2*front.MinAccepting {
+			t.Errorf("in an overload the limit is %d", limit)
+		}
+		s.each = 250 * time.Microsecond
+		s.offer(t, map[string]int{"a": 500}, 5*time.Second)
+		atOnce("after an overload")
+	})
+}
