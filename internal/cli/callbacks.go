@@ -8,9 +8,11 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
+	"callbackd"
 	"callbackd/client"
 	"callbackd/internal/humanize"
 	"callbackd/internal/safetext"
@@ -203,6 +205,15 @@ func printPolicy(w io.Writer, p *wire.Policy) {
 		if m.value != "" && m.value != "null" {
 			fmt.Fprintf(w, "%s\t%s\n", m.name, m.value)
 		}
+	}
+	if !p.KeepAlive {
+		fmt.Fprintln(w, "keep alive\tno: a connection for each attempt")
+	}
+	if !p.StoreResponse {
+		fmt.Fprintln(w, "store response\tno: of an answer only status and size are stored")
+	}
+	if len(p.Signing) > 0 && !slices.Equal(p.Signing, []string{string(callbackd.SignStandard)}) {
+		fmt.Fprintf(w, "signing\t%s\n", strings.Join(p.Signing, ", "))
 	}
 	if p.Format != "" && p.Format != "json" {
 		fmt.Fprintf(w, "format\t%s\n", p.Format)

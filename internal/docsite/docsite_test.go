@@ -80,6 +80,30 @@ func TestTheFirstPageBeginsWithTheFirstCallback(t *testing.T) {
 	}
 }
 
+// The index of the how-to pages lists each of them once, and nothing else.
+func TestTheHowToIndexListsEachPageOnce(t *testing.T) {
+	index, err := fs.ReadFile(docs.Files, "howto/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	times := map[string]int{}
+	for _, m := range regexp.MustCompile(`(?m)^- \[[^\]]*\]\(([^)]*)\)`).FindAllStringSubmatch(string(index), -1) {
+		times[m[1]]++
+	}
+	files, err := fs.Glob(docs.Files, "howto/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if name := path.Base(file); name != "README.md" && times[name] != 1 {
+			t.Errorf("howto/README.md lists %s %d times, want once", name, times[name])
+		}
+	}
+	if len(times) != len(files)-1 {
+		t.Errorf("howto/README.md lists %d pages; there are %d", len(times), len(files)-1)
+	}
+}
+
 // Every document has a page that the first page leads to, and every link and anchor leads
 // somewhere.
 func TestEveryLinkLeadsSomewhere(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -42,11 +43,22 @@ func drawSettings(t *rapid.T) string {
 		var cbs []any
 		for j, event := range rapid.SliceOfNDistinct(rapid.SampledFrom(callbackd.EventTypes), 0, 3, rapid.ID[callbackd.EventType]).Draw(t, "events") {
 			policy := map[string]any{}
-			for _, name := range rapid.SliceOfDistinct(rapid.SampledFrom([]string{"timeout", "order", "rate", "concurrency", "keep_alive", "retry", "ttl", "order_group", "filter", "fields", "signing"}), rapid.ID[string]).Draw(t, "policy") {
+			format := rapid.Just(callbackd.FormatJSON)
+			if event.IsNotice() {
+				format = rapid.SampledFrom(callbackd.Formats)
+			}
+			for _, name := range rapid.SliceOfDistinct(rapid.SampledFrom([]string{"timeout", "order", "rate", "concurrency", "keep_alive", "store_response", "expect", "format", "retry", "ttl", "order_group", "filter", "fields", "signing"}), rapid.ID[string]).Draw(t, "policy") {
+				if name == "expect" && event.IsNotice() { // of notices only SILENCE has it
+					continue
+				}
 				policy[name] = map[string]any{
 					"timeout": durations.Draw(t, "timeout"), "order": rapid.SampledFrom([]string{"0s", "7s"}).Draw(t, "order"), "rate": 0.25, "concurrency": 7, "keep_alive": rapid.Bool().Draw(t, "alive"),
+					"store_response": rapid.Bool().Draw(t, "store"), "expect": "2h", "format": format.Draw(t, "format"),
 					"retry": []string{"0s", "1.5s"}, "ttl": "1d", "order_group": "auto", "filter": map[string]any{"data.a": map[string]any{"eq": texts.Draw(t, "operand")}}, "fields": map[string]any{"except": []string{"a.b"}}, "signing": []string{"standard", "github"},
 				}[name]
+			}
+			if f, ok := policy["format"].(callbackd.Format); ok && f.ForPeople() {
+				delete(policy, "fields") // which are of the data, and this sends a text
 			}
 			if rapid.Bool().Draw(t, "auth") {
 				policy["auth"] = map[string]any{"oauth2": map[string]any{"token_url": "https://t.example/", "client_id": "c", "client_secret": map[string]any{"value": "s"}}}
@@ -106,6 +118,40 @@ func TestAnExportChangesNothing(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A policy is exported whole, also when it has got a new member.
+func TestEveryMemberOfAPolicyIsExported(t *testing.T) {
+	filter, err := callbackd.ParseFilter("filter", []byte(`{"data.a":{"eq":1}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields, err := callbackd.ParseFields("fields", []byte(`{"only":["a"]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy := callbackd.Policy{
+		Timeout: time.Second, Retry: []time.Duration{0}, OrderWait: time.Second, Rate: 1, Concurrency: 1, NoKeepAlive: true, NoResponse: true,
+		Signing: []callbackd.SigningScheme{"github"}, Expect: time.Hour, OrderGroup: "a", TTL: time.Hour, Filter: filter, Fields: fields,
+		Format: callbackd.FormatSlack, Auth: &callbackd.Auth{Bearer: &callbackd.BearerAuth{Token: "t"}},
+	}
+	v := reflect.ValueOf(policy)
+	for i := range v.NumField() {
+		if v.Field(i).IsZero() {
+			t.Errorf("this test sets no %s", v.Type().Field(i).Name)
+		}
+	}
+	exported, err := settings.Export([]callbackd.KeySettings{{Callbacks: []*callbackd.Callback{{Event: callbackd.NoticeFailing, Policy: policy}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var members map[string]any
+	if err := json.Unmarshal(exported.Keys[0].Callbacks[0].Policy, &members); err != nil {
+		t.Fatal(err)
+	}
+	if len(members) != v.NumField() {
+		t.Errorf("of %d members %d are exported: %v", v.NumField(), len(members), members)
+	}
 }
 
 func normal(text string) (v any) {

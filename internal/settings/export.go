@@ -84,11 +84,13 @@ func exportPolicy(p *callbackd.Policy) (members []strictjson.Member, err error) 
 	add("rate", p.Rate != 0, p.Rate)
 	add("concurrency", p.Concurrency != 0, p.Concurrency)
 	add("keep_alive", p.NoKeepAlive, false)
+	add("store_response", p.NoResponse, false)
 	add("signing", len(p.Signing) > 0, p.Signing)
 	add("ttl", p.TTL != 0, callbackd.FormatDuration(p.TTL))
 	add("expect", p.Expect != 0, callbackd.FormatDuration(p.Expect))
 	add("order_group", p.OrderGroup != "", p.OrderGroup)
 	add("filter", p.Filter != nil, json.RawMessage(p.Filter.String()))
+	add("format", p.Format != "", p.Format)
 	add("fields", p.Fields != nil, json.RawMessage(p.Fields.String()))
 	if p.Auth == nil || err != nil {
 		return members, err
