@@ -77,6 +77,12 @@ func lockTimedOut(err error) bool {
 	return errors.As(err, &pg) && pg.Code == "55P03"
 }
 
+// diskFull reports whether the database has no space left on its disk.
+func diskFull(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "53100"
+}
+
 // violates returns the name of the unique constraint that err is about; empty
 // for any other error.
 func violates(err error) string {
@@ -103,7 +109,7 @@ func answer(err error, v verdict) error {
 	switch {
 	case v == unknown:
 		return callbackd.Wrap(callbackd.KindUnavailable, err, "the database did not confirm the commit; it may have been made: try again with the same idempotency key")
-	case is("53100"):
+	case diskFull(err):
 		return callbackd.Wrap(callbackd.KindUnavailable, err, "the database's disk is full: nothing was accepted; free some space and try again")
 	case is("53300"):
 		return callbackd.Wrap(callbackd.KindUnavailable, err, "the database has no free connection; try again, or raise its max_connections")
@@ -120,6 +126,10 @@ func answer(err error, v verdict) error {
 // patience is how long a command is retried before it fails.
 const patience = 10 * time.Second
 
+// fullPatience is how long a command is retried while the database's disk is full: for a
+// moment, because a standby may take over, and not longer, because people have to make room.
+const fullPatience = time.Second
+
 // backoff waits before try n = 1, 2, …, and reports whether it did. It returns as soon
 // as ctx ends.
 func backoff(ctx context.Context, n int) bool {
@@ -127,12 +137,14 @@ func backoff(ctx context.Context, n int) bool {
 	return clock.Sleep(ctx, d/2+rand.N(d/2))
 }
 
-// insist runs try until it succeeds, fails for good, or patience is over. try
+// insist runs try until it succeeds, fails for good, or patience is over; on a full disk
+// fullPatience. try
 // returns whether it had sent a commit. idempotent means that try may be repeated
 // even when that commit was made.
 func (s *Store) insist(ctx context.Context, idempotent bool, try func(ctx context.Context) (committing bool, err error)) error {
 	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
+	begun := time.Now()
 	for n := 1; ; n++ {
 		committing, err := try(ctx)
 		if err == nil {
@@ -146,7 +158,8 @@ func (s *Store) insist(ctx context.Context, idempotent bool, try func(ctx contex
 		if readOnly(err) {
 			s.reset()
 		}
-		if v == refused || v == unknown && !idempotent || !backoff(ctx, n) {
+		full := diskFull(err) && time.Since(begun) >= fullPatience
+		if v == refused || v == unknown && !idempotent || full || !backoff(ctx, n) {
 			return answer(err, v)
 		}
 	}

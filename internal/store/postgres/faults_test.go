@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"callbackd"
@@ -50,6 +52,38 @@ func TestJudge(t *testing.T) {
 			t.Errorf("%s: %d, want %d", name, got, c.want)
 		}
 	}
+}
+
+// A command is refused soon when the disk of the database is full, with the reason, and is made
+// when there is room in time. Other faults are waited for.
+func TestAFullDiskIsToldSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Store{patience: patience}
+		for name, c := range map[string]struct {
+			code        string
+			lasts, most time.Duration
+			want        string
+		}{
+			"full":               {"53100", time.Hour, 2 * fullPatience, "the database's disk is full"},
+			"full for a moment":  {"53100", fullPatience / 2, fullPatience, ""},
+			"starting up":        {"57P03", time.Hour, patience + time.Second, "the database cannot be reached"},
+			"started up in time": {"57P03", patience / 2, patience, ""},
+		} {
+			begun := time.Now()
+			err := s.insist(t.Context(), true, func(context.Context) (bool, error) {
+				if time.Since(begun) < c.lasts {
+					return false, &pgconn.PgError{Severity: "ERROR", Code: c.code}
+				}
+				return false, nil
+			})
+			if took := time.Since(begun); took > c.most {
+				t.Errorf("%s: it takes %v, want at most %v", name, took, c.most)
+			}
+			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+				t.Errorf("%s: it ends with %v, want %q", name, err, c.want)
+			}
+		}
+	})
 }
 
 // line is a connection to the database that can be cut.
