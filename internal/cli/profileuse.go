@@ -165,7 +165,11 @@ func withOrigin(err error, settings []callbackd.ServerOption) error {
 	if hint == "" {
 		return err
 	}
-	return originError{err, strings.TrimRight(err.Error(), ".?") + ". " + hint}
+	text := err.Error()
+	if !strings.HasSuffix(text, "?") {
+		text = strings.TrimRight(text, ".") + "."
+	}
+	return originError{err, text + " " + hint}
 }
 
 // originError is an error with another message.
