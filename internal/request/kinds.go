@@ -263,11 +263,18 @@ func (v Value) duration(most time.Duration) (time.Duration, bool) {
 // browserTimes are what a browser's fields for a time and a date send, in UTC.
 var browserTimes = []string{"2006-01-02T15:04", "2006-01-02"}
 
-// leastTime is the earliest time that [Time] reads. Somebody who writes 2027 or 20270102 does
-// not mean so many seconds after 1970: a cancellation since that time would cancel everything.
-var leastTime = time.Unix(100_000_000, 0)
+// leastSeconds is the least number that [Time] reads as seconds after 1970, in 1973, besides 0.
+// Somebody who writes 2027 or 20270102 does not mean so many seconds: a cancellation since that
+// time would cancel everything.
+const leastSeconds = 100_000_000
 
-// Time reads a time since 1973, in any form that [signature.ParseTimestamp]
+// aYear reports whether a text is a number that cannot be meant as seconds after 1970.
+func aYear(text string) bool {
+	n, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+	return err == nil && n != 0 && n < leastSeconds
+}
+
+// Time reads a time since 1970, in any form that [signature.ParseTimestamp]
 // reads or that a browser sends.
 func Time(name string, to *time.Time) Field {
 	return Field{Name: name, Read: func(v Value) error {
@@ -285,7 +292,7 @@ func Time(name string, to *time.Time) Field {
 			}
 			at, err = time.Parse(layout, text)
 		}
-		if err != nil || at.Before(leastTime) {
+		if err != nil || at.Before(time.Unix(0, 0)) || aYear(text) {
 			return v.must("a time such as 2026-01-02T15:04:05Z, or Unix seconds")
 		}
 		*to = at

@@ -154,6 +154,7 @@ func TestFieldsAreRefused(t *testing.T) {
 		{`{"time":"soon"}`, `time must be a time such as 2026-01-02T15:04:05Z, or Unix seconds, not "soon".`},
 		{`{"time":"1969-12-31T23:59:59Z"}`, `time must be a time such as 2026-01-02T15:04:05Z, or Unix seconds, not "1969-12-31T23:59:59Z".`},
 		{`{"time":"2027"}`, `time must be a time such as 2026-01-02T15:04:05Z, or Unix seconds, not "2027".`},
+		{`{"time":" 2027.0"}`, `time must be a time such as 2026-01-02T15:04:05Z, or Unix seconds, not " 2027.0".`},
 		{`{"time":"20270102"}`, `time must be a time such as 2026-01-02T15:04:05Z, or Unix seconds, not "20270102".`},
 		{`{"time":5}`, `time must be a string, not 5.`},
 		{`{"status":"6xx"}`, `status must be a status such as 404, or a class such as 5xx, not "6xx".`},
@@ -460,5 +461,15 @@ func within(t *testing.T, got wanted) {
 	}
 	if got.Callback < 0 {
 		t.Errorf("callback is %d", got.Callback)
+	}
+}
+
+// Whoever means all writes the beginning of 1970.
+func TestTheBeginningOf1970IsATime(t *testing.T) {
+	for _, text := range []string{"0", "1970-01-01T00:00:00Z", "1970-01-01"} {
+		var at time.Time
+		if err := object(t, `{"time":"`+text+`"}`).Read(request.Time("time", &at)); err != nil || at.Unix() != 0 {
+			t.Errorf("%s: %v, %v", text, at, err)
+		}
 	}
 }
