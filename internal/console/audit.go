@@ -72,9 +72,7 @@ func (c *Console) audit(w http.ResponseWriter, req *userRequest) error {
 	if err != nil {
 		return err
 	}
-	if p.State, err = c.auditState(req); err != nil {
-		return err
-	}
+	p.State = c.auditState(req)
 	for i := range page.Entries {
 		e := &page.Entries[i]
 		row := auditRow{AuditEntry: *e, Owner: s.owner(e.Key), Href: s.auditHref(e), Changes: callbackd.AuditDifferences(e)}

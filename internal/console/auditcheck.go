@@ -41,22 +41,21 @@ type auditState struct {
 // auditState verifies the audit log, unless that was done in the last minute, and returns what
 // it says about the logs that a page shows. Who sees one API key is told only whether its log
 // is broken.
-func (c *Console) auditState(req *userRequest) (*auditState, error) {
+func (c *Console) auditState(req *userRequest) *auditState {
 	c.auditCheck.mu.Lock()
 	defer c.auditCheck.mu.Unlock()
 	if k := &c.auditCheck; k.at.IsZero() || c.now().Sub(k.at) >= auditCheckEvery {
-		ctx, cancel := context.WithTimeout(req.Context(), auditCheckLimit)
+		// It goes on when the visitor leaves: otherwise one who leaves again and again would have
+		// it begin each time.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(req.Context()), auditCheckLimit)
 		report, err := c.Store.VerifyAudit(ctx, nil)
 		cancel()
-		if req.Context().Err() != nil {
-			return nil, req.Context().Err()
-		}
 		k.at, k.report, k.err = c.now(), report, err
 		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			c.Log.Warn("the audit log cannot be verified", slog.Any("error", err))
 		}
 	}
-	return c.auditCheck.state(req), nil
+	return c.auditCheck.state(req)
 }
 
 func (k *auditCheck) state(req *userRequest) *auditState {
