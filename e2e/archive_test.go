@@ -18,7 +18,7 @@ func TestArchiveCommands(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "archive")
 	_, errs, code := run(t, "archive", "verify", dir)
-	wantExit(t, "no directory", code, 78, errs, "the archive cannot be read")
+	wantExit(t, "no directory", code, 78, errs, "the archive cannot be read", "give the directory of `callbackd serve --archive`")
 	w := archive.NewWriter(dir, func() string { return "local" })
 	at := time.Date(2026, 1, 31, 0, 0, 0, 0, time.UTC)
 	id := callbackd.FirstEventID(at) + 1

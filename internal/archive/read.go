@@ -48,7 +48,7 @@ type Report struct {
 func names(dir string) (known, unknown []string, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, nil, callbackd.Errorf(callbackd.KindSetting, "the archive cannot be read: %v", err)
+		return nil, nil, callbackd.Errorf(callbackd.KindSetting, "the archive cannot be read: %v; give the directory of `callbackd serve --archive`; the server makes it when retention first removes an event", err)
 	}
 	for _, e := range entries {
 		if name, ok := strings.CutSuffix(e.Name(), manifestEnd); ok {

@@ -91,6 +91,8 @@ func TestRoutesHaveRoles(t *testing.T) {
 			}
 			if a := v.do(method, path, url.Values{"keep": {"0s"}}); a.StatusCode != want {
 				t.Errorf("%s gets %s at %s %s, want %d", as, a.Status, method, path, want)
+			} else if want == http.StatusForbidden && !strings.Contains(a.body, "<h1>Not allowed</h1>") {
+				t.Errorf("%s is not told that %s %s is not allowed", as, method, path)
 			}
 		}
 	}

@@ -200,6 +200,8 @@ func (c *Console) fail(w http.ResponseWriter, r *http.Request, req *userRequest,
 		c.Log.Error("page failed", "method", r.Method, "path", r.URL.Path, "error", err)
 	case kind == callbackd.KindNotFound:
 		p.Title = "Not found"
+	case kind == callbackd.KindForbidden:
+		p.Title = "Not allowed"
 	}
 	if err := c.render(w, p.Status, "error", &p); err != nil {
 		c.Log.Error("the error page failed", "error", err)

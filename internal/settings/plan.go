@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
 	"callbackd"
@@ -262,7 +263,7 @@ func (p *planner) callback(c *fileCallback, key *callbackd.Key, before *callback
 func (p *planner) created(c *fileCallback) (callbackd.Callback, error) {
 	after := c.callback
 	after.CreatedAt = p.At
-	if err := callbacks.RefuseMasks(after.Headers); err != nil {
+	if err := refuseKeeps(nil, &after); err != nil {
 		return after, err
 	}
 	switch {
@@ -281,6 +282,9 @@ func (p *planner) changed(c *fileCallback, before *callbackd.Callback) (callback
 	after, next := *before, c.callback
 	after.Releasing = false // so that a new release shows
 	next.Headers = slices.Clone(next.Headers)
+	if err := refuseKeeps(before, &next); err != nil {
+		return after, err
+	}
 	if err := callbacks.Unmask(before, &next); err != nil {
 		return after, err
 	}
@@ -313,6 +317,36 @@ func (p *planner) changed(c *fileCallback, before *callbackd.Callback) (callback
 	}
 	p.pause(c, &after)
 	return after, nil
+}
+
+// refuseKeeps returns an error when next keeps a value that before does not have, in the words
+// of a file. before is nil when there is no such callback.
+func refuseKeeps(before, next *callbackd.Callback) error {
+	const instead = `Give it as {"env": "NAME"} or {"file": "PATH"}.`
+	kept := func(name string) error {
+		switch {
+		case before == nil:
+			return callbackd.Invalid(`%s is {"keep": true}, but there is no such callback yet. %s`, name, instead)
+		case !callbackd.SameOrigin(before.URL, next.URL):
+			return callbackd.Invalid(`%s is {"keep": true}, but url names another receiver. %s`, name, instead)
+		}
+		return callbackd.Invalid(`%s is {"keep": true}, but the callback has no such value. %s`, name, instead)
+	}
+	for _, h := range next.Headers {
+		has := func(o callbackd.Header) bool { return strings.EqualFold(o.Name, h.Name) }
+		if h.Value == callbackd.Mask && (before == nil || !callbackd.SameOrigin(before.URL, next.URL) || !slices.ContainsFunc(before.Headers, has)) {
+			return kept("headers." + h.Name)
+		}
+	}
+	if before != nil && before.Policy.Auth != nil || next.Policy.Auth == nil {
+		return nil
+	}
+	for _, secret := range next.Policy.Auth.Secrets() {
+		if *secret.Value == callbackd.Mask {
+			return kept("policy.auth." + secret.Name)
+		}
+	}
+	return nil
 }
 
 // pause pauses or resumes a callback as the file says, if it says so.
