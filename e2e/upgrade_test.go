@@ -369,6 +369,50 @@ func TestRollingUpgrade(t *testing.T) {
 	c.proven()
 }
 
+// In the middle of an upgrade nodes of both versions die under load: a newer node takes over from
+// an older one, and the last older one from a newer one. Nothing is lost, and order holds.
+func TestNodesOfBothVersionsSurviveEachOther(t *testing.T) {
+	t.Parallel()
+	bin := olderBinary(t)
+	pg, err := pgtest.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pg.Stop)
+	c := newNodesBy(t, bin, pg, pg.Schema(t), lease, 2, 4)
+	c.shared(2)
+	c.begin()
+	c.more(100)
+	c.binary = binary
+
+	t.Log("an older node dies beside a newer one")
+	newer := c.serve(c.url)
+	c.shared(3)
+	c.node(0).kill()
+	c.disturbed()
+	c.replace(0, newer)
+	c.shared(2)
+	c.more(100)
+
+	t.Log("a newer node dies beside an older one")
+	newer.kill()
+	c.disturbed()
+	c.shared(1)
+	c.more(100) // half of the calls reach the older node
+
+	t.Log("the last older node is replaced")
+	c.replace(0, c.serve(c.url))
+	c.shared(2)
+	last, fresh := c.node(1), c.serve(c.url)
+	c.replace(1, fresh)
+	if code := last.term(t); code != 0 {
+		t.Errorf("the last older node ends with %d: %s", code, last.log)
+	}
+	c.shared(2)
+	c.more(50)
+	c.proven()
+}
+
 // refusesOlder checks that a node of the older version does not start beside newer ones.
 func (c *nodes) refusesOlder(bin string) {
 	c.t.Helper()
