@@ -118,7 +118,7 @@ func (w *Writer) open(at time.Time) error {
 			return err
 		}
 	}
-	if err := os.MkdirAll(w.dir, 0o700); err != nil {
+	if err := system.MakeDir(w.dir); err != nil {
 		return err
 	}
 	path := filepath.Join(w.dir, day+"."+node+fileEnd)

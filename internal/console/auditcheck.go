@@ -3,7 +3,6 @@ package console
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -52,7 +51,7 @@ func (c *Console) auditState(req *userRequest) *auditState {
 		cancel()
 		k.at, k.report, k.err = c.now(), report, err
 		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
-			c.Log.Warn("the audit log cannot be verified", slog.Any("error", err))
+			c.Log.Warn("the audit log cannot be verified", "error", err)
 		}
 	}
 	return c.auditCheck.state(req)

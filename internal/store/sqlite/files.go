@@ -42,17 +42,6 @@ func unusable(dir string, err error) error {
 	return callbackd.Wrap(kind, err, "the data directory "+dir+" cannot be used")
 }
 
-// makeDir makes the data directory and syncs its name. The driver syncs what is in it.
-func makeDir(dir string) error {
-	if _, err := os.Stat(dir); err == nil {
-		return nil
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	return system.SyncDir(filepath.Dir(filepath.Clean(dir)))
-}
-
 // Holds returns nil when the directory holds a database that is not empty.
 func Holds(dir string) error {
 	info, err := os.Stat(filepath.Join(dir, dbFile))

@@ -26,6 +26,7 @@ import (
 	"callbackd/internal/store/core"
 	"callbackd/internal/store/memo"
 	"callbackd/internal/store/seal"
+	"callbackd/internal/system"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -148,7 +149,7 @@ type subject struct {
 
 // Open opens the database in o.Dir, making it when it is not there.
 func Open(_ context.Context, o Options) (*Store, error) {
-	if err := makeDir(o.Dir); err != nil {
+	if err := system.MakeDir(o.Dir); err != nil {
 		return nil, unusable(o.Dir, err)
 	}
 	s := newStore(o)

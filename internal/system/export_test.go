@@ -1,0 +1,4 @@
+package system
+
+// MakeDirWith is MakeDir with another sync.
+var MakeDirWith = makeDir
