@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"net/http"
 	"os"
@@ -12,11 +13,13 @@ import (
 
 	"callbackd/client"
 	"callbackd/internal/store/postgres/pgtest"
+
+	"github.com/jackc/pgx/v5"
 )
 
 // The disk of PostgreSQL is full under several nodes: events are refused with the reason, the
-// nodes stay, and when there is room they go on by themselves. Everything that was acknowledged
-// arrives in order.
+// nodes stay, and when there is room they go on by themselves, also after PostgreSQL itself ended.
+// Everything that was acknowledged arrives in order.
 func TestNodesOutlastAFullDiskOfTheDatabase(t *testing.T) {
 	t.Parallel()
 	volume, err := os.MkdirTemp("", "callbackd-e2e-disk-") // which another user reaches
@@ -40,9 +43,13 @@ func TestNodesOutlastAFullDiskOfTheDatabase(t *testing.T) {
 	c.more(100)
 
 	filler := filepath.Join(volume, "filler")
-	if err := os.WriteFile(filler, bytes.Repeat([]byte{1}, 128<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
-		t.Fatalf("filling the volume ends with %v, want that it is full", err)
+	fill := func() {
+		t.Helper()
+		if err := os.WriteFile(filler, bytes.Repeat([]byte{1}, 128<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
+			t.Fatalf("filling the volume ends with %v, want that it is full", err)
+		}
 	}
+	fill()
 	c.refusedForTheDisk()
 	eventually(t, "a node says that the disk is full", func() bool {
 		for i := range c.up {
@@ -60,8 +67,37 @@ func TestNodesOutlastAFullDiskOfTheDatabase(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.more(100)
+
+	t.Log("PostgreSQL's own log has no space")
+	c.disturbed()
+	fill()
+	c.usesUpTheLog()
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	if err := pg.Run(); err != nil { // as a service manager does
+		t.Fatal(err)
+	}
+	c.more(100)
 	c.shared(2)
 	c.proven()
+}
+
+// usesUpTheLog begins new files of PostgreSQL's log until that finds no space for one and ends.
+func (c *nodes) usesUpTheLog() {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, c.url)
+	for err == nil {
+		_, err = conn.Exec(ctx, "SELECT pg_logical_emit_message(true, 'test', 'x'), pg_switch_wal()")
+	}
+	if ctx.Err() != nil {
+		c.t.Fatal("PostgreSQL has space for its log")
+	}
+	c.t.Log(err)
+	_ = c.pg.Signal(syscall.SIGQUIT) // which reaches it only if it has recovered
+	c.pg.Wait()
 }
 
 // refusedForTheDisk publishes events until one is refused because the disk of the database is full.
