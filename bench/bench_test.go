@@ -96,6 +96,19 @@ func TestAProfileOfManyCallbacksRefusesWhatItDoesNotDo(t *testing.T) {
 	}
 }
 
+func TestNumbersThatNothingCanBeMeasuredWithAreRefused(t *testing.T) {
+	for want, cases := range map[int][][]string{
+		2: {{"sim", "-nodes", "0"}, {"table", "-events", "0"}, {"sessions", "-rounds", "-1"}, {"load", "-c", "0"}, {"visitors", "-calls", "0"}},
+		1: {{"load", "-events", "50", "-array", "100"}},
+	} {
+		for _, args := range cases {
+			if code := run(args); code != want {
+				t.Errorf("bench %q ends with %d, want %d", args, code, want)
+			}
+		}
+	}
+}
+
 func TestTheSourceIsFoundFromAFolderInIt(t *testing.T) {
 	want, err := filepath.Abs("..")
 	if err != nil {

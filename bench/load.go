@@ -226,6 +226,9 @@ func loadCommand(fs *flag.FlagSet) func() error {
 	array := fs.Int("array", 0, "publish arrays of this many events, as fast as possible; 0 for single events")
 	return func() error {
 		publish := func() (answered, error) { return load(eventsPlace(&cl), *n, *c, 2000, *rate) }
+		if *array > *n {
+			return fmt.Errorf("-events %d is less than one array of %d", *n, *array)
+		}
 		if *array > 0 {
 			*n -= *n % *array
 			publish = func() (answered, error) { return loadArrays(eventsPlace(&cl), *n, *array, *c, 2000) }

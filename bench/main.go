@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -79,6 +80,14 @@ func usage() {
 	fmt.Fprint(os.Stderr, "\nThe result goes to standard output, in Markdown; progress goes to standard error.\n`bench COMMAND -h` describes a command and its flags.\n")
 }
 
+// positive are the flags that no measurement can be made with when they are 0.
+var positive = []string{"c", "calls", "connections", "cores", "events", "keys", "nodes", "rounds", "sessions"}
+
+func isPositive(text string) bool {
+	n, err := strconv.Atoi(text)
+	return err == nil && n > 0
+}
+
 // run runs the command until it ends, its limit is over, or a signal comes.
 func (c *command) run(args []string) int {
 	fs := flag.NewFlagSet(c.name, flag.ContinueOnError)
@@ -96,6 +105,12 @@ func (c *command) run(args []string) int {
 	case fs.NArg() > 0:
 		fmt.Fprintf(os.Stderr, "bench: %s takes flags only, and not %q\n", c.name, fs.Args())
 		return 2
+	}
+	for _, name := range positive {
+		if given := fs.Lookup(name); given != nil && !isPositive(given.Value.String()) {
+			fmt.Fprintf(os.Stderr, "bench: -%s must be 1 or more, not %s\n", name, given.Value)
+			return 2
+		}
 	}
 	ended := make(chan error, 1)
 	signals := make(chan os.Signal, 1)
