@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,8 +15,10 @@ var buildChecker = sync.OnceValues(func() (string, error) {
 	bin := filepath.Join(filepath.Dir(binary), "kubernetes")
 	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", bin, ".")
 	build.Dir, build.Env = "kubernetes", append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=")
-	out, err := build.CombinedOutput()
-	return bin + string(out), err
+	if out, err := build.CombinedOutput(); err != nil { // what it downloads is said there too
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return bin, nil
 })
 
 // kustomized builds a folder with kustomize, reads the objects strictly as their types, and
@@ -24,7 +27,7 @@ func kustomized(t *testing.T, folder string) (string, error) {
 	t.Helper()
 	bin, err := buildChecker()
 	if err != nil {
-		t.Fatalf("%v: %s", err, bin)
+		t.Fatal(err)
 	}
 	out, err := exec.CommandContext(t.Context(), bin, folder).CombinedOutput()
 	return string(out), err

@@ -161,7 +161,9 @@ func TestBodiesMayBePacked(t *testing.T) {
 		s.call("POST", "/v1/callbacks", pack(t, with, body), set("Content-Encoding", name)).is(200, plain)
 		s.call("POST", "/v1/callbacks", pack(t, with, large), set("Content-Encoding", name)).is(200, plain)
 		s.call("POST", "/v1/callbacks", pack(t, with, large+" "), set("Content-Encoding", name)).says(413, "larger than 1,048,576 bytes when it is unpacked")
-		s.call("POST", "/v1/callbacks", pack(t, with, bomb), set("Content-Encoding", name)).says(413, "when it is unpacked")
+		// It is not unpacked beyond the limit, so nobody sees that it ends in the middle there.
+		packed := pack(t, with, bomb)
+		s.call("POST", "/v1/callbacks", packed[:len(packed)*3/4], set("Content-Encoding", name)).says(413, "when it is unpacked")
 		whole := pack(t, with, body)
 		s.call("POST", "/v1/callbacks", whole[:len(whole)/2], set("Content-Encoding", name)).says(400, "is not what its Content-Encoding", "ends in the middle")
 		s.call("POST", "/v1/callbacks", body, set("Content-Encoding", name)).says(400, "is not what its Content-Encoding")

@@ -137,10 +137,9 @@ func backoff(ctx context.Context, n int) bool {
 	return clock.Sleep(ctx, d/2+rand.N(d/2))
 }
 
-// insist runs try until it succeeds, fails for good, or patience is over; on a full disk
-// fullPatience. try
-// returns whether it had sent a commit. idempotent means that try may be repeated
-// even when that commit was made.
+// insist runs try until it succeeds, fails for good, or patience is over; on a full disk it is
+// fullPatience. try returns whether it had sent a commit. idempotent means that try may be
+// repeated even when that commit was made.
 func (s *Store) insist(ctx context.Context, idempotent bool, try func(ctx context.Context) (committing bool, err error)) error {
 	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
