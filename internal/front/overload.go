@@ -30,7 +30,7 @@ const (
 	// A call may wait for the store for normalTimes of what is normal, and for minTarget
 	// at least.
 	normalTimes = 3
-	minTarget   = 50 * time.Millisecond
+	minTarget   = 20 * time.Millisecond
 	// eventsOfWait is how many events of an array may take as long as one call: an array
 	// takes its time also when nothing else comes.
 	eventsOfWait = 64
@@ -237,7 +237,7 @@ func (o *Overload) set(wait time.Duration) {
 	case wait > target:
 		o.limit = max(MinAccepting, o.limit*max(0.5, float64(target)/float64(wait)))
 	case o.full, o.limit < firstAccepting:
-		o.limit = min(maxAccepting, o.limit+max(1, o.limit/8))
+		o.limit = min(maxAccepting, o.limit+max(1, o.limit/16))
 	}
 	switch {
 	case o.normal == 0 && !o.refused:
