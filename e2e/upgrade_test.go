@@ -336,21 +336,29 @@ func TestUpgradeOfADatabase(t *testing.T) {
 	}).run()
 }
 
-// Nodes of the older version are replaced by nodes of this one, one after the other, while
-// the load goes on: nothing is lost, and order holds. An older node does not start any more.
-func TestRollingUpgrade(t *testing.T) {
-	t.Parallel()
-	bin := olderBinary(t)
+// nodesToUpgrade starts n nodes of the older version with a load. Nodes that start after that
+// have this one.
+func nodesToUpgrade(t *testing.T, n, callbacks int) (c *nodes, older string) {
+	t.Helper()
+	older = olderBinary(t)
 	pg, err := pgtest.Start()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(pg.Stop)
-	c := newNodesBy(t, bin, pg, pg.Schema(t), lease, 3, 6)
-	c.shared(3)
+	c = newNodesBy(t, older, pg, pg.Schema(t), lease, n, callbacks)
+	c.shared(n)
 	c.begin()
-	c.more(200)
 	c.binary = binary
+	return c, older
+}
+
+// Nodes of the older version are replaced by nodes of this one, one after the other, while
+// the load goes on: nothing is lost, and order holds. An older node does not start any more.
+func TestRollingUpgrade(t *testing.T) {
+	t.Parallel()
+	c, bin := nodesToUpgrade(t, 3, 6)
+	c.more(200)
 	for i := range c.up {
 		old, fresh := c.node(i), c.serve(c.url)
 		if i == 0 {
@@ -373,17 +381,8 @@ func TestRollingUpgrade(t *testing.T) {
 // an older one, and the last older one from a newer one. Nothing is lost, and order holds.
 func TestNodesOfBothVersionsSurviveEachOther(t *testing.T) {
 	t.Parallel()
-	bin := olderBinary(t)
-	pg, err := pgtest.Start()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pg.Stop)
-	c := newNodesBy(t, bin, pg, pg.Schema(t), lease, 2, 4)
-	c.shared(2)
-	c.begin()
+	c, _ := nodesToUpgrade(t, 2, 4)
 	c.more(100)
-	c.binary = binary
 
 	t.Log("an older node dies beside a newer one")
 	newer := c.serve(c.url)

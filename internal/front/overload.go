@@ -53,8 +53,8 @@ const (
 // refused. An array counts as its events. A call is accepted while the limit is not reached, so
 // the last one may go over it by an array.
 //
-// Who sends single events wants each soon, and is refused soon. Who sends arrays wants many to
-// be stored, on as many connections as he has: an array waits until there is room.
+// A client that sends single events wants an answer soon, so it is refused at once. A client that
+// sends arrays wants many events to be stored, so an array waits until there is room.
 //
 // The room is divided by API key: a key that has less than its share of the limit is not
 // refused because of others, which then get less.
@@ -174,8 +174,8 @@ func (o *Overload) End(a *Accepting) {
 	o.admit()
 }
 
-// hasRoom reports whether there is room for one more call of a key, with so many events. mu
-// is held.
+// hasRoom reports whether there is room for one more call of a key, with so many events. It
+// notes for the present interval that the limit was reached. mu is held.
 func (o *Overload) hasRoom(key string, events int) bool {
 	limit := int(o.limit)
 	if o.events < limit {

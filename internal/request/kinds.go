@@ -268,8 +268,8 @@ var browserTimes = []string{"2006-01-02T15:04", "2006-01-02"}
 // time would cancel everything.
 const leastSeconds = 100_000_000
 
-// aYear reports whether a text is a number that cannot be meant as seconds after 1970.
-func aYear(text string) bool {
+// tooFewSeconds reports whether a text is a number that cannot be meant as seconds after 1970.
+func tooFewSeconds(text string) bool {
 	n, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
 	return err == nil && n != 0 && n < leastSeconds
 }
@@ -292,7 +292,7 @@ func Time(name string, to *time.Time) Field {
 			}
 			at, err = time.Parse(layout, text)
 		}
-		if err != nil || at.Before(time.Unix(0, 0)) || aYear(text) {
+		if err != nil || at.Before(time.Unix(0, 0)) || tooFewSeconds(text) {
 			return v.must("a time such as 2026-01-02T15:04:05Z, or Unix seconds")
 		}
 		*to = at
