@@ -32,6 +32,7 @@ type auditState struct {
 	At       time.Time
 	Complete bool
 	TooLong  bool // to be verified while a page waits
+	Failed   bool // to be verified, for another reason
 	Operator bool
 	Faults   []string // for the operator
 	More     int64    // further faults
@@ -63,7 +64,7 @@ func (k *auditCheck) state(req *userRequest) *auditState {
 	case errors.Is(k.err, context.DeadlineExceeded):
 		s.TooLong = true
 	case k.err != nil:
-		s.Faults = []string{"it cannot be verified: " + k.err.Error()}
+		s.Failed, s.Faults = true, []string{k.err.Error()}
 	case s.Operator:
 		s.Faults = k.report.Faults[:min(len(k.report.Faults), shownAuditFaults)]
 		s.More = k.report.FaultN - int64(len(s.Faults))
