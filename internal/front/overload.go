@@ -12,8 +12,9 @@ import (
 
 // Constants of [Overload]. Limits are events that are being accepted at the same time.
 const (
-	// firstAccepting is the limit of a server that has had no overload lately: a client that
-	// begins to send on many connections is not refused before it is known how long they wait.
+	// firstAccepting is the limit of a server that has had no overload lately. It becomes
+	// smaller only when something is refused: clients that send single events on fewer
+	// connections wait for each other, and no longer than that.
 	firstAccepting = 256
 	// MinAccepting is always allowed. So a client that sends single events on fewer
 	// connections is never refused, however slow the disk is.
@@ -29,8 +30,8 @@ const (
 	overloadInterval = 100 * time.Millisecond
 	// A call may wait for the store for normalTimes of what is normal, and for minTarget
 	// at least.
-	normalTimes = 3
-	minTarget   = 20 * time.Millisecond
+	normalTimes = 2
+	minTarget   = 10 * time.Millisecond
 	// eventsOfWait is how many events of an array may take as long as one call: an array
 	// takes its time also when nothing else comes.
 	eventsOfWait = 64
@@ -48,10 +49,11 @@ const (
 
 // Overload refuses calls before so many events wait for the store that all of them become
 // slow. It limits how many are being accepted at the same time, as a queue that is full, and
-// sets the limit by how long their calls wait: when they wait longer than three times the
-// normal, it allows fewer, and when they do not, more. What is normal is learned while nothing is
-// refused. An array counts as its events. A call is accepted while the limit is not reached, so
-// the last one may go over it by an array.
+// sets the limit by how long their calls wait: when they wait longer than twice the normal, it
+// allows fewer, and when they do not, more. What is normal is learned while no more are being
+// accepted than are always allowed; when more are, it is the queue that makes them wait. An
+// array counts as its events. A call is accepted while the limit is not reached, so the last one
+// may go over it by an array.
 //
 // A client that sends single events wants an answer soon, so it is refused at once. A client that
 // sends arrays wants many events to be stored, so an array waits until there is room.
@@ -78,6 +80,7 @@ type Overload struct {
 	ended   int
 	full    bool // the limit was reached
 	refused bool
+	many    bool // more were being accepted than are always allowed
 }
 
 // Accepting is a call that is being accepted.
@@ -155,8 +158,12 @@ func (o *Overload) begin(key string, events int) *Accepting {
 	a.at = o.calls.PushBack(a)
 	o.events += events
 	o.byKey[key] += events
+	o.many = o.many || o.isMany()
 	return a
 }
+
+// isMany reports whether more is being accepted than what is always allowed. mu is held.
+func (o *Overload) isMany() bool { return o.events > MinAccepting && o.calls.Len() > MinCalls }
 
 // End ends a call of Begin.
 func (o *Overload) End(a *Accepting) {
@@ -215,7 +222,7 @@ func (o *Overload) adjust(now time.Time) {
 	if known {
 		o.set(wait)
 	}
-	o.begun, o.waits, o.ended, o.full, o.refused = now, 0, 0, false, false
+	o.begun, o.waits, o.ended, o.full, o.refused, o.many = now, 0, 0, false, false, o.isMany()
 }
 
 // waited returns how long calls wait: those that ended in the interval, or the oldest one when
@@ -233,20 +240,29 @@ func (o *Overload) waited(now time.Time) (wait time.Duration, known bool) {
 // set sets the limit after an interval in which calls waited for so long.
 func (o *Overload) set(wait time.Duration) {
 	target := max(minTarget, normalTimes*o.normal)
-	switch {
-	case wait > target:
-		o.limit = max(MinAccepting, o.limit*max(0.5, float64(target)/float64(wait)))
-	case o.full, o.limit < firstAccepting:
-		o.limit = min(maxAccepting, o.limit+max(1, o.limit/16))
+	least := float64(MinAccepting)
+	if o.ended > 0 && !o.refused {
+		least = firstAccepting
 	}
 	switch {
-	case o.normal == 0 && !o.refused:
+	case o.limit < least, wait <= target && (o.full || o.limit < firstAccepting):
+		o.limit = min(maxAccepting, o.limit+max(1, o.limit/16))
+	case wait > target:
+		o.limit = max(least, o.limit*max(0.5, float64(target)/float64(wait)))
+	}
+	if !o.many && o.ended > 0 {
+		o.learn(wait, target)
+	}
+}
+
+// learn updates what is normal after an interval in which few calls were being accepted.
+func (o *Overload) learn(wait, target time.Duration) {
+	switch {
+	case o.normal == 0:
 		o.normal = min(wait, minTarget)
-	case !o.refused && wait <= target:
+	case wait <= target:
 		o.normal += (wait - o.normal) / 16
-	case o.limit <= MinAccepting && o.ended > 0 && wait > target:
-		// With so few events it is the disk that is slow, and not the queue that is long:
-		// that becomes the normal.
+	default: // slowly, because it may only be for a while that the disk is slow
 		o.normal += (wait/normalTimes - o.normal) / 64
 	}
 }

@@ -2,6 +2,7 @@ package front_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -66,6 +67,42 @@ func (s *slowStore) offer(t *testing.T, rates map[string]int, lasts time.Duratio
 	return accepted, refused
 }
 
+// clients has as many clients as most returns make a call each after the other, for some time,
+// and returns how many calls were refused. A refused client makes its next call a second later.
+func (s *slowStore) clients(t *testing.T, lasts time.Duration, most func(since time.Duration) int) (refused int) {
+	t.Helper()
+	type call struct {
+		*front.Accepting
+		began time.Time
+	}
+	var queue []call
+	var back []time.Time // when refused clients come back
+	work := time.Duration(0)
+	for start := time.Now(); time.Since(start) < lasts; time.Sleep(time.Millisecond) {
+		for len(back) > 0 && time.Now().After(back[0]) {
+			back = back[1:]
+		}
+		for len(queue)+len(back) < most(time.Since(start)) {
+			a, err := s.o.Begin(t.Context(), "a", 1)
+			if err != nil {
+				refused++
+				back = append(back, time.Now().Add(time.Second))
+				continue
+			}
+			queue = append(queue, call{a, time.Now()})
+		}
+		for work += time.Millisecond; len(queue) > 0 && work >= s.each; work -= s.each {
+			s.o.End(queue[0].Accepting)
+			s.waits = append(s.waits, time.Since(queue[0].began))
+			queue = queue[1:]
+		}
+	}
+	for _, c := range queue {
+		s.o.End(c.Accepting)
+	}
+	return refused
+}
+
 // slowest returns the 99th percentile of the waits since the last call.
 func (s *slowStore) slowest() time.Duration {
 	_, p99 := percentiles(s.waits)
@@ -74,12 +111,7 @@ func (s *slowStore) slowest() time.Duration {
 }
 
 func percentiles(v []time.Duration) (p50, p99 time.Duration) {
-	sorted := append([]time.Duration{}, v...)
-	for i := range sorted {
-		for j := i; j > 0 && sorted[j] < sorted[j-1]; j-- {
-			sorted[j], sorted[j-1] = sorted[j-1], sorted[j]
-		}
-	}
+	sorted := slices.Sorted(slices.Values(v))
 	return sorted[len(sorted)/2], sorted[len(sorted)*99/100]
 }
 
@@ -287,5 +319,35 @@ func TestManyConnectionsAreNotRefusedBeforeTheyWait(t *testing.T) {
 		s.each = 250 * time.Microsecond
 		s.offer(t, map[string]int{"a": 500}, 5*time.Second)
 		atOnce("after an overload")
+	})
+}
+
+// Clients that wait for each other do so on a server that is only busy: nothing is refused, although
+// they wait for longer than calls of an overload may.
+func TestClientsThatWaitForEachOtherAreNotRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSlowStore(100 * time.Microsecond)
+		s.clients(t, 2*time.Second, func(time.Duration) int { return 8 })
+		for _, n := range []int{64, 128, 256} {
+			if refused := s.clients(t, 5*time.Second, func(time.Duration) int { return n }); refused != 0 {
+				t.Errorf("%d calls of %d clients are refused", refused, n)
+			}
+		}
+	})
+}
+
+// However slowly an overload comes, calls that wait for each other do not become the normal.
+func TestAnOverloadThatComesSlowlyIsOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSlowStore(50 * time.Microsecond) // 20,000 a second
+		s.clients(t, 5*time.Second, func(time.Duration) int { return 16 })
+		s.waits = nil
+		more := func(since time.Duration) int { return 16 + int(20*since.Seconds()) }
+		if s.clients(t, 100*time.Second, more) == 0 {
+			t.Error("nothing is refused of 2,000 clients")
+		}
+		if p99 := s.slowest(); p99 > 25*time.Millisecond {
+			t.Errorf("accepted calls wait %v (p99)", p99)
+		}
 	})
 }
