@@ -40,4 +40,7 @@ func TestDoctor(t *testing.T) {
 		t.Errorf("stop: %d", code)
 	}
 	fsck(t, dir)
+	tamper(t, dir, "UPDATE audit SET actor_name = 'nobody' WHERE key_no = 1 AND n = 1")
+	out, errs, code = run(t, "doctor", "--data", dir)
+	wantExit(t, "doctor", code, 1, out+errs, "problem  audit         entry 1 of the audit log of API key 1 was changed", "→ Somebody changed the database")
 }

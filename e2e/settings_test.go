@@ -158,6 +158,33 @@ func TestCommandsThatCannotBeAreExplained(t *testing.T) {
 	}
 }
 
+// Every mistake in a file for apply has the exit code of a wrong setting, whether the command or
+// the server finds it, and whether or not it has a line.
+func TestAWrongFileOfSettings(t *testing.T) {
+	t.Parallel()
+	dir, srv, _ := begin(t, newSink(t))
+	token := newToken(t, dir, "deploy", "full")
+	file := filepath.Join(t.TempDir(), "settings.yaml")
+	for text, says := range map[string]string{
+		"keys: []\n":                    ": The settings: version is missing",
+		"version: 2\nkeys: []\n":        ":1: The settings: version must be",
+		"version: 1\n":                  ": The settings: keys is missing",
+		"":                              ": The file is empty",
+		"- a\n":                         ": The file must have the members version and keys",
+		strings.Repeat("#", 1_000_001):  ": The file has 1000001 bytes",
+		"version: 1\nkeys: [{name: x}]": ":2: In keys[0]: account is missing",
+		"version: 1\nkeys:\n- account: a\n  callbacks:\n  - {event: 'SESSION:COMPLETE', url: 'http://127.0.0.1/', secret: {keep: true}}": ":5: ",
+	} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, at := range [][]string{{"--data", dir}, {"--server", srv.url, "--token", token}} {
+			out, errs, code := run(t, append([]string{"apply", "--file", file}, at...)...)
+			wantExit(t, fmt.Sprintf("apply %s of %.60q", at[0], text), code, exitSetting, out+errs, file+says)
+		}
+	}
+}
+
 // A variable without a value is one that is not set: compose files, units and
 // charts pass NAME= for what nobody set. The two that choose the store are
 // refused, above.

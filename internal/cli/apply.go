@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -180,18 +182,22 @@ func readLimited(path string, limit int64) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, limit))
 }
 
-// placed adds the line of the file to an error that names a place in it.
+// placed makes an error about the file one of a setting, as it is when a server starts with a
+// wrong file, and adds the file and the line that it names. Other errors stay as they are.
 func (c *applyCmd) placed(doc *settings.Document, err error) error {
 	if err == nil {
 		return nil
 	}
-	message := err.Error()
+	message, wrong := err.Error(), slices.Contains([]callbackd.Kind{callbackd.KindInvalid, callbackd.KindTooLarge}, callbackd.KindOf(err))
 	var answer *client.Error
 	if errors.As(err, &answer) {
-		message = answer.Message
+		message, wrong = answer.Message, answer.Status == http.StatusBadRequest || answer.Status == http.StatusRequestEntityTooLarge
 	}
 	if line := doc.Line(message); line > 0 {
 		return settingf("%s:%d: %s", c.File, line, message)
+	}
+	if wrong {
+		return settingf("%s: %s", c.File, message)
 	}
 	return err
 }

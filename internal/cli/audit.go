@@ -221,7 +221,7 @@ func (c *auditVerifyCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	report, err := s.VerifyAudit(e.ctx, heads)
+	report, err := s.VerifyAudit(e.ctx, heads, nil)
 	names := map[callbackd.KeyID]string{}
 	if err == nil {
 		var keys []callbackd.Key

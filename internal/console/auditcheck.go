@@ -48,7 +48,7 @@ func (c *Console) auditState(req *userRequest) *auditState {
 		// It goes on when the visitor leaves: otherwise one who leaves again and again would have
 		// it begin each time.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(req.Context()), auditCheckLimit)
-		report, err := c.Store.VerifyAudit(ctx, nil)
+		report, err := c.Store.VerifyAudit(ctx, nil, nil)
 		cancel()
 		k.at, k.report, k.err = c.now(), report, err
 		if err != nil && !errors.Is(err, context.DeadlineExceeded) {

@@ -91,6 +91,7 @@ var checks = []struct {
 	{"archive", checkArchive},
 	{"store", checkStore},
 	{"keyset", checkKeyset},
+	{"audit", checkAudit},
 	{"clock", checkClock},
 	{"nodes", checkNodes},
 	{"address", checkAddress},

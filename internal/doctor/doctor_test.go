@@ -143,10 +143,19 @@ func node(id callbackd.NodeID, name, inner string) store.Node {
 
 // onPostgres makes p a node on PostgreSQL.
 func onPostgres(p *patient) *store.ServerSurvey {
-	p.Database, p.opened = true, true
+	p.Database, p.opened, p.audit = true, true, audited(3, false)
 	s := &store.ServerSurvey{Version: 150004, Connections: 97, Settings: map[string]string{"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "autovacuum": "on"}}
 	p.survey = store.Survey{Made: true, Schema: 3, Program: 3, Server: s}
 	return s
+}
+
+// audited returns the result of a check of the audit log.
+func audited(entries int64, partly bool, faults ...string) *store.AuditReport {
+	r := &store.AuditReport{Entries: entries, Partly: partly}
+	for _, f := range faults {
+		r.Fault("%s", f)
+	}
+	return r
 }
 
 func file(p *patient, name string) string { return filepath.Join(p.Data, name) }
@@ -232,6 +241,15 @@ var cases = []struct {
 	}},
 	{"a rotation that has not ended", "keyset", Warning, "the key 6", func(_ *testing.T, p *patient) {
 		p.opened, p.keys = true, callbackd.ParseKeyset("5* 6")
+	}},
+	{"a changed audit log", "audit", Problem, "entry 2 of the audit log of API key 1 was changed", func(_ *testing.T, p *patient) {
+		p.opened, p.audit = true, audited(9, false, "entry 2 of the audit log of API key 1 was changed")
+	}},
+	{"an audit log with many faults", "audit", Problem, "the audit log has 2 faults more", func(_ *testing.T, p *patient) {
+		p.opened, p.audit = true, audited(9, true, "a", "b", "c", "d", "e")
+	}},
+	{"an audit log that is not readable", "audit", Problem, "cannot be verified: sealed with the key 7", func(_ *testing.T, p *patient) {
+		p.opened, p.auditErr = true, errors.New("sealed with the key 7")
 	}},
 	{"another clock than the database's", "clock", Problem, "1 h behind", func(_ *testing.T, p *patient) {
 		onPostgres(p)
@@ -364,6 +382,15 @@ func TestNothingIsFoundInASoundPlace(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// What was not verified is not called right.
+func TestAPartOfTheAuditLogIsNotAllOfIt(t *testing.T) {
+	p := sound(t)
+	p.opened, p.audit = true, audited(1200, true)
+	if f := checkAudit(t.Context(), p); len(f) != 1 || f[0].Level != OK || !strings.Contains(f[0].Message, "only some of its entries (1,200) were verified within 5 s") {
+		t.Errorf("%+v", f)
 	}
 }
 

@@ -37,6 +37,9 @@ type facts struct {
 	hosts   []string     // of callbacks; at most maxHosts
 	clients []clientCert // of callbacks
 	readErr error        // why nodes or callbacks were not read
+
+	audit    *store.AuditReport
+	auditErr error // why the audit log was not read
 }
 
 // clientCert is a client certificate of a callback.
@@ -65,6 +68,8 @@ func read(ctx context.Context, s *Settings, m *Machine, o Opener) (f facts) {
 		f.nodes, f.readErr = cluster.Nodes(ctx)
 	}
 	f.readErr = errors.Join(f.readErr, f.callbacks(ctx, st))
+	end := m.Now().Add(walkTime)
+	f.audit, f.auditErr = st.VerifyAudit(ctx, nil, func() bool { return m.Now().After(end) })
 	if err := st.Close(); err != nil && f.readErr == nil {
 		f.readErr = err
 	}

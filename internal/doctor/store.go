@@ -96,6 +96,33 @@ func checkKeyset(_ context.Context, p *patient) (found []Finding) {
 	return orOK(found, "it opens all %s secrets in the store", humanize.Number(p.sealed.Secrets))
 }
 
+// shownFaults is how many faults of the audit log are spelled out.
+const shownFaults = 3
+
+func checkAudit(_ context.Context, p *patient) (found []Finding) {
+	if !p.opened {
+		return nil
+	}
+	if p.auditErr != nil {
+		return []Finding{problem("Look at the other findings first, then at `callbackd audit verify`.", "the audit log cannot be verified: %v", p.auditErr)}
+	}
+	entries := humanize.Number(p.audit.Entries)
+	const remedy = "Somebody changed the database by other means than callbackd, or a page of it is damaged. `callbackd audit verify` prints all faults; compare with a backup from before, and keep both. docs/howto/see-who-changed-what.md has the rest."
+	for i, fault := range p.audit.Faults {
+		if i == shownFaults {
+			break
+		}
+		found = append(found, problem(remedy, "%s", fault))
+	}
+	if more := p.audit.FaultN - int64(len(found)); more > 0 {
+		found = append(found, problem(remedy, "the audit log has %s more", humanize.Plural(int(more), "fault")))
+	}
+	if p.audit.Partly {
+		return append(found, ok("only some of its entries (%s) were verified within %s, in the order of API keys; `callbackd audit verify` verifies all", entries, humanize.Duration(walkTime)))
+	}
+	return orOK(found, "all of its entries (%s) were verified: none was changed, added or removed", entries)
+}
+
 // Clocks. Signatures are refused at a difference of five minutes (PAVE), and certificates
 // and leases need the time too.
 const (

@@ -230,10 +230,13 @@ var (
 	unknown      = regexp.MustCompile(`Unknown member "([^"]+)"\. (\S+) `)
 )
 
+// wholeFile begins a message about a member of the file itself.
+const wholeFile = "The settings: "
+
 // Line returns the line that a message is about; 0 when it names none. A message begins with
 // a place, and then often with the name of a member.
 func (d *Document) Line(message string) int {
-	message = strings.TrimPrefix(message, "In ")
+	message = strings.TrimPrefix(strings.TrimPrefix(message, "In "), wholeFile)
 	place := leadingPlace.FindString(message)
 	rest := strings.TrimPrefix(message, place+": ")
 	var tries []string

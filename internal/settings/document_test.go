@@ -257,7 +257,7 @@ keys:
 			`In keys[0].callbacks[0]: Unknown member "url". A callback`:               "url",
 			"In keys[0].callbacks[0]: The URL's host is missing.":                     "event",
 			"In keys[0].callbacks[0].headers.X: a secret must be":                     "event",
-			"version must be": "version",
+			"The settings: version must be":                                           "version",
 		} {
 			line := doc.Line(message)
 			lines := strings.Split(text, "\n")

@@ -15,8 +15,9 @@ type Audits interface {
 	// ListAudit returns entries, newest first: by At, then by key, then by Number,
 	// descending.
 	ListAudit(ctx context.Context, q AuditQuery) (AuditPage, error)
-	// VerifyAudit checks all chains, and the noted heads.
-	VerifyAudit(ctx context.Context, heads []callbackd.AuditHead) (*AuditReport, error)
+	// VerifyAudit checks all chains, and the noted heads. When enough, asked now and then,
+	// returns true, the check ends and the report is Partly; nil checks everything.
+	VerifyAudit(ctx context.Context, heads []callbackd.AuditHead, enough func() bool) (*AuditReport, error)
 }
 
 // Servers audits what concerns a server as a whole. server names its machine.
@@ -68,5 +69,9 @@ type AuditPage struct {
 type AuditReport struct {
 	Report                        // has the faults
 	Chains []callbackd.AuditChain // by key
-	Broken []callbackd.KeyID      // whose chains have faults, in the order of Chains; 0 for the one of no key
+	Broken []callbackd.KeyID      // whose chains have faults; 0 for the one of no key
+	// Entries is how many entries were checked, and Partly tells that there may be more.
+	// Whether a whole chain is missing is checked before the entries.
+	Entries int64
+	Partly  bool
 }

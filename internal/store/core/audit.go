@@ -380,11 +380,10 @@ var maxAuditTime = time.UnixMilli(1 << 52)
 const maxAuditNumber = 1 << 62
 
 // VerifyAudit is part of [store.Audits].
-func (s *Store) VerifyAudit(ctx context.Context, heads []callbackd.AuditHead) (report *store.AuditReport, err error) {
+func (s *Store) VerifyAudit(ctx context.Context, heads []callbackd.AuditHead, enough func() bool) (report *store.AuditReport, err error) {
 	err = s.db.Snapshot(ctx, func(tx Tx) error {
 		report = &store.AuditReport{}
-		err = s.verifyAudit(ctx, tx, heads, report)
-		return err
+		return s.verifyAudit(ctx, tx, heads, enough, report)
 	})
 	if err != nil {
 		return nil, err
@@ -392,8 +391,9 @@ func (s *Store) VerifyAudit(ctx context.Context, heads []callbackd.AuditHead) (r
 	return report, nil
 }
 
-// verifyAudit checks the audit log, and reports its chains and faults.
-func (s *Store) verifyAudit(ctx context.Context, tx Tx, heads []callbackd.AuditHead, report *store.AuditReport) error {
+// verifyAudit checks the audit log, and reports its chains and faults. It ends when enough
+// returns true, which nil never does.
+func (s *Store) verifyAudit(ctx context.Context, tx Tx, heads []callbackd.AuditHead, enough func() bool, report *store.AuditReport) error {
 	key, err := s.openAuditKey(tx)
 	if err != nil {
 		return err
@@ -407,29 +407,50 @@ func (s *Store) verifyAudit(ctx context.Context, tx Tx, heads []callbackd.AuditH
 	if err != nil {
 		return err
 	}
-	counted, others := int64(0), int64(0)
-	known := map[callbackd.KeyID]bool{}
+	// What is quick comes first, for a check that ends before the last entry.
+	if err := missingAudit(tx, key != nil, heads, report); err != nil {
+		return err
+	}
 	for i, c := range report.Chains {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		before := report.FaultN
+		check := callbackd.NewAuditCheck(c, seals[i], key, heads, report.Fault)
+		report.Partly, err = verifyChain(ctx, tx, c.Key, enough, func(e *callbackd.AuditEntry) {
+			check.Entry(e)
+			report.Entries++
+		})
+		if err != nil {
+			return err
+		}
+		if !report.Partly {
+			check.End()
+		}
+		if report.FaultN > before {
+			report.Broken = append(report.Broken, c.Key)
+		}
+		if report.Partly {
+			break
+		}
+	}
+	return nil
+}
+
+// missingAudit reports chains that are missing: those that were counted or noted, and those
+// of entries. begun tells whether there ever was an entry.
+func missingAudit(tx Tx, begun bool, heads []callbackd.AuditHead, report *store.AuditReport) error {
+	counted, others := int64(0), int64(0)
+	known := map[callbackd.KeyID]bool{}
+	for _, c := range report.Chains {
 		known[c.Key] = true
 		if c.Key == 0 {
 			counted = c.Chains
 		} else {
 			others++
 		}
-		before := report.FaultN
-		check := callbackd.NewAuditCheck(c, seals[i], key, heads, report.Fault)
-		if err := verifyChain(ctx, tx, c.Key, check.Entry); err != nil {
-			return err
-		}
-		check.End()
-		if report.FaultN > before {
-			report.Broken = append(report.Broken, c.Key)
-		}
 	}
-	if key != nil && !known[0] {
+	if begun && !known[0] {
 		report.Fault("the audit log of %s is missing", callbackd.AuditOwner(0))
 	}
 	if counted != others {
@@ -443,9 +464,13 @@ func (s *Store) verifyAudit(ctx context.Context, tx Tx, heads []callbackd.AuditH
 	return strayAudit(tx, known, report)
 }
 
-// verifyChain calls check for the entries of a chain, in order.
-func verifyChain(ctx context.Context, tx Tx, key callbackd.KeyID, check func(*callbackd.AuditEntry)) error {
+// verifyChain calls check for the entries of a chain, in order. It stops after a chunk when
+// enough returns true, and reports whether it did.
+func verifyChain(ctx context.Context, tx Tx, key callbackd.KeyID, enough func() bool, check func(*callbackd.AuditEntry)) (stopped bool, err error) {
 	for after := int64(-maxAuditNumber); ; {
+		if enough != nil && enough() {
+			return true, nil
+		}
 		n := 0
 		err := tx.Query("SELECT "+auditColumns+" FROM audit WHERE key_no = $1 AND n > $2 ORDER BY key_no, n LIMIT $3", func(row Row) error {
 			e, err := scanAudit(row)
@@ -457,10 +482,10 @@ func verifyChain(ctx context.Context, tx Tx, key callbackd.KeyID, check func(*ca
 			return err
 		}, key, after, checkChunk)
 		if err != nil || n < checkChunk {
-			return err
+			return false, err
 		}
 		if err := ctx.Err(); err != nil {
-			return err
+			return false, err
 		}
 	}
 }

@@ -95,7 +95,7 @@ func (c *checker) callbacks(context.Context) error {
 // audits checks the chains of the audit log.
 func (c *checker) audits(ctx context.Context) error {
 	found := store.AuditReport{}
-	err := c.s.verifyAudit(ctx, c.tx, nil, &found)
+	err := c.s.verifyAudit(ctx, c.tx, nil, nil, &found)
 	for _, fault := range found.Faults {
 		c.report.Fault("%s", fault)
 	}

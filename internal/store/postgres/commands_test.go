@@ -454,7 +454,7 @@ func (s *commands) audits() {
 	for _, key := range []callbackd.KeyID{s.key, store.AllKeys} {
 		s.ok(second(s.ListAudit(s.ctx, store.AuditQuery{Key: key, Limit: 1})))
 	}
-	s.ok(second(s.VerifyAudit(s.ctx, nil)))
+	s.ok(second(s.VerifyAudit(s.ctx, nil, nil)))
 	s.ok(second(s.Prune(s.ctx, store.Prune{Audit: time.Now().Add(time.Hour)}, 2)))
 }
 

@@ -21,6 +21,7 @@ var auditTests = map[string]func(*suite){
 	"PausesOfAttemptsAreAudited":           (*suite).auditedPause,
 	"TheAuditLogIsListed":                  (*suite).auditListed,
 	"OldAuditEntriesAreRemoved":            (*suite).auditPruned,
+	"APartOfTheAuditLog":                   (*suite).auditPartly,
 	"NotedHeadsOfTheAuditLog":              (*suite).auditHeads,
 	"TheAuditLogOfAKeyIsBounded":           (*suite).auditBounded,
 	"ConcurrentChangesMakeOneChain":        (*suite).auditTogether,
@@ -298,7 +299,7 @@ func (s *suite) auditListed() {
 // verify returns the faults in the audit log.
 func (s *suite) verify(heads ...callbackd.AuditHead) []string {
 	s.Helper()
-	report, err := s.VerifyAudit(s.ctx(), heads)
+	report, err := s.VerifyAudit(s.ctx(), heads, nil)
 	s.must(err)
 	return report.Faults
 }
@@ -306,7 +307,7 @@ func (s *suite) verify(heads ...callbackd.AuditHead) []string {
 // heads returns the heads of all chains.
 func (s *suite) heads() (heads []callbackd.AuditHead) {
 	s.Helper()
-	report, err := s.VerifyAudit(s.ctx(), nil)
+	report, err := s.VerifyAudit(s.ctx(), nil, nil)
 	s.must(err)
 	for _, c := range report.Chains {
 		heads = append(heads, c.HeadOf())
@@ -337,6 +338,21 @@ func second2(n int, err error) int {
 		return -1
 	}
 	return n
+}
+
+// auditPartly checks the log only until it is enough, which it is after the chain of no key.
+func (s *suite) auditPartly() {
+	s.newCallback(s.key, ev1, "default")
+	all, err := s.VerifyAudit(s.ctx(), nil, nil)
+	s.must(err)
+	s.equal("whether all of it is a part", all.Partly, false)
+	asked, first := int64(0), all.Chains[0]
+	part, err := s.VerifyAudit(s.ctx(), nil, func() bool { asked++; return asked > 1 })
+	s.must(err)
+	s.equal("a part of the check", []any{part.Partly, part.Entries, part.FaultN}, []any{true, first.Last - first.First + 1, int64(0)})
+	if all.Entries <= part.Entries {
+		s.Errorf("the whole log has %d entries, and a part of it %d", all.Entries, part.Entries)
+	}
 }
 
 func (s *suite) auditHeads() {
@@ -378,7 +394,7 @@ func (s *suite) auditBounded() {
 		}
 		all.Wait()
 	}
-	report, err := s.VerifyAudit(s.ctx(), nil)
+	report, err := s.VerifyAudit(s.ctx(), nil, nil)
 	s.must(err)
 	c := report.Chains[1]
 	s.equal("faults", report.Faults, []string(nil))
@@ -452,7 +468,7 @@ func Tamper(t *testing.T, open Open, exec func(t *testing.T, dir string, stateme
 			s.must(s.Store.Close())
 			exec(t, s.dir, c.statements...)
 			s.Store = open(t, s.dir)
-			found, err := s.VerifyAudit(s.ctx(), nil)
+			found, err := s.VerifyAudit(s.ctx(), nil, nil)
 			s.must(err)
 			s.equal("what verify finds", found.Faults, c.want)
 			for _, key := range found.Broken {

@@ -78,7 +78,7 @@ func (s *suite) settings() {
 	page, err := s.ListAudit(s.ctx(), store.AuditQuery{Key: made.ID, Limit: 9})
 	s.must(err)
 	s.equal("the entries of the new key", []callbackd.AuditAction{page.Entries[0].Action, page.Entries[1].Action}, []callbackd.AuditAction{callbackd.AuditCallbackCreated, callbackd.AuditKeyCreated})
-	report, err := s.VerifyAudit(s.ctx(), nil)
+	report, err := s.VerifyAudit(s.ctx(), nil, nil)
 	s.must(err)
 	s.equal("faults of the audit log", report.FaultN, int64(0))
 	_, err = s.ChangeSettings(s.ctx(), func(now []callbackd.KeySettings) ([]callbackd.SettingsChange, error) { return nil, nil })
