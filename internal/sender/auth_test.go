@@ -193,10 +193,14 @@ func TestATokenThatCannotBeHadIsAFaultOfItsOwn(t *testing.T) {
 			w.WriteHeader(401)
 			fmt.Fprintf(w, `{"error":"invalid_client","error_description":"the secret %s is wrong"}`, clientSecret)
 		}, "the provider answered 401: invalid_client: the secret [redacted] is wrong"},
-		"a page":       {func(w http.ResponseWriter, _ int) { w.WriteHeader(502); io.WriteString(w, "Bad\x00 Gateway\n") }, "the provider answered 502: Bad\ufffd Gateway"},
-		"nothing":      {func(w http.ResponseWriter, _ int) { w.WriteHeader(500) }, "the provider answered 500"},
-		"a long page":  {func(w http.ResponseWriter, _ int) { w.WriteHeader(500); io.WriteString(w, repeat("x", 200_000)) }, "the provider answered 500: xxxx"},
-		"a redirect":   {func(w http.ResponseWriter, _ int) { w.Header().Set("Location", "http://a.example"); w.WriteHeader(302) }, "the provider answered 302"},
+		"a page":      {func(w http.ResponseWriter, _ int) { w.WriteHeader(502); io.WriteString(w, "Bad\x00 Gateway\n") }, "the provider answered 502: Bad\ufffd Gateway"},
+		"nothing":     {func(w http.ResponseWriter, _ int) { w.WriteHeader(500) }, "the provider answered 500"},
+		"a long page": {func(w http.ResponseWriter, _ int) { w.WriteHeader(500); io.WriteString(w, repeat("x", 200_000)) }, "the provider answered 500: xxxx"},
+		"a redirect":  {func(w http.ResponseWriter, _ int) { w.Header().Set("Location", "http://a.example"); w.WriteHeader(302) }, "the provider answered 302; redirects are not followed, so token_url must be the address that answers"},
+		"200 and an error": {func(w http.ResponseWriter, _ int) {
+			fmt.Fprintf(w, `{"error":"invalid_client","error_description":"the secret %s is wrong"}`, clientSecret)
+		}, "the provider answered 200, but without an access_token: invalid_client: the secret [redacted] is wrong"},
+		"a number":     {func(w http.ResponseWriter, _ int) { io.WriteString(w, `{"access_token":17}`) }, "the provider answered 200, but without an access_token"},
 		"no JSON":      {func(w http.ResponseWriter, _ int) { io.WriteString(w, "access-token-1") }, "the provider answered 200, but the answer is not the JSON of RFC 6749"},
 		"another name": {func(w http.ResponseWriter, _ int) { io.WriteString(w, `{"token":"access-token-1"}`) }, "the provider answered 200, but without an access_token"},
 		"another type": {func(w http.ResponseWriter, _ int) {
@@ -230,6 +234,27 @@ func TestATokenThatCannotBeHadIsAFaultOfItsOwn(t *testing.T) {
 	}
 }
 
+// Members that do not decide whether a token can be used may be of other types than RFC 6749
+// says, as some providers write them.
+func TestATokenIsUsedWhateverIsBesideIt(t *testing.T) {
+	for _, c := range []struct{ members, scope string }{
+		{`"scope":["a","b"]`, "a b"}, {`"scope":{"a":1}`, ""}, {`"scope":null`, ""}, {`"scope":"a"`, "a"},
+		{`"expires_in":1e400`, ""}, {`"expires_in":{}`, ""}, {`"token_type":null`, ""}, {`"token_type":"bEARER"`, ""}, {`"token_type":7`, ""}, {`"error":0`, ""}, {`"error":"","scope":"a"`, "a"},
+	} {
+		p := newProvider(t, func(w http.ResponseWriter, _ int) {
+			fmt.Fprintf(w, `{%s,"access_token":"access-token-1"}`, c.members)
+		})
+		url, _ := strict(t, always("Bearer access-token-1"))
+		s := newSender(t, egress.Options{})
+		if res := s.Send(t.Context(), p.signedIn(url), event(), 1); !res.Success() {
+			t.Errorf("%s: %q %q", c.members, res.Fault, res.Error)
+		}
+		if got := s.TestAuth(t.Context(), p.signedIn(url)).Token; got == nil || got.Error != "" || got.Scope != c.scope {
+			t.Errorf("%s: the test says %+v", c.members, got)
+		}
+	}
+}
+
 // The provider is behind the same guard as receivers.
 func TestAProviderInTheOperatorsNetworkIsRefused(t *testing.T) {
 	p := newProvider(t, nil)
@@ -247,6 +272,7 @@ func TestOldCredentialsAreTriedWhileTheyAreInForce(t *testing.T) {
 		w.WriteHeader(400)
 		io.WriteString(w, `{"error":"invalid_client"}`)
 	})
+	refuses200 := newProvider(t, func(w http.ResponseWriter, _ int) { io.WriteString(w, `{"error":"invalid_client"}`) })
 	down := newProvider(t, func(w http.ResponseWriter, _ int) { w.WriteHeader(503) })
 	old := &callbackd.Auth{Basic: &callbackd.BasicAuth{Username: "me", Password: "old password"}}
 	url, got := strict(t, always(old.Basic.Header().Reveal()))
@@ -260,6 +286,7 @@ func TestOldCredentialsAreTriedWhileTheyAreInForce(t *testing.T) {
 	}{
 		{"the receiver refuses", &callbackd.Auth{Bearer: &callbackd.BearerAuth{Token: "new-token"}}, time.Hour, callbackd.NoFault, 2},
 		{"the provider refuses", refuses.signedIn("").Policy.Auth, time.Hour, callbackd.NoFault, 1},
+		{"the provider refuses with 200", refuses200.signedIn("").Policy.Auth, time.Hour, callbackd.NoFault, 1},
 		{"the provider is down", down.signedIn("").Policy.Auth, time.Hour, callbackd.FaultAuth, 0},
 		{"the old ones ended", &callbackd.Auth{Bearer: &callbackd.BearerAuth{Token: "new-token"}}, -time.Hour, callbackd.FaultStatus, 1},
 	} {

@@ -3,6 +3,7 @@ package sender
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/egress"
+	"callbackd/internal/humanize"
 
 	"golang.org/x/net/http/httpguts"
 )
@@ -107,7 +109,7 @@ func (ts *tokenSource) get(ctx context.Context, deadline time.Time, refused *tok
 	if ts.running == nil && now.Before(ts.closed) {
 		defer ts.mu.Unlock()
 		last := *ts.lastErr
-		last.text = fmt.Sprintf("%s. The provider failed %d times in a row and is not asked again before %s", last.text, ts.failures, ts.closed.UTC().Format(time.TimeOnly)+" UTC")
+		last.text = fmt.Sprintf("%s. The provider failed %s in a row and is not asked again before %s", last.text, humanize.Plural(ts.failures, "time"), ts.closed.UTC().Format(time.TimeOnly)+" UTC")
 		return nil, false, &last
 	}
 	f := ts.running
@@ -257,23 +259,36 @@ func clientHeader(client *callbackd.OAuth2) callbackd.Secret {
 // maxProviderText is how much of a provider's answer an attempt has, in bytes.
 const maxProviderText = 200
 
-// refusedToken returns the error of an answer other than 2xx (RFC 6749, section 5.2).
-func (a *attempt) refusedToken(resp *http.Response, body []byte) *tokenError {
-	var answer struct {
-		Error       string `json:"error"`
-		Description string `json:"error_description"`
+// tokenFailure is why a provider gives no token (RFC 6749, section 5.2).
+type tokenFailure struct {
+	Error       string `json:"error"`
+	Description string `json:"error_description"`
+}
+
+func (f *tokenFailure) String() string {
+	if f.Description == "" {
+		return f.Error
 	}
+	return f.Error + ": " + f.Description
+}
+
+// refused reports whether the provider does not accept the client's credentials.
+func (f *tokenFailure) refused() bool { return f.Error == "invalid_client" }
+
+// refusedToken returns the error of an answer other than 2xx.
+func (a *attempt) refusedToken(resp *http.Response, body []byte) *tokenError {
+	var failure tokenFailure
 	text := strings.TrimSpace(string(body))
-	if json.Unmarshal(body, &answer) == nil && answer.Error != "" {
-		text = answer.Error
-		if answer.Description != "" {
-			text += ": " + answer.Description
-		}
+	if json.Unmarshal(body, &failure) == nil && failure.Error != "" {
+		text = failure.String()
 	}
 	out := &tokenError{fault: callbackd.FaultAuth, status: resp.StatusCode, text: noTokenText + "the provider answered " + strconv.Itoa(resp.StatusCode)}
-	out.refused = resp.StatusCode == http.StatusUnauthorized || answer.Error == "invalid_client"
-	if text = strings.TrimSpace(string(a.redact.body([]byte(text), len(body) > maxTokenAnswer))); text != "" {
-		out.text += ": " + strings.TrimSuffix(callbackd.Clip(a.redact.text(text), maxProviderText), ".")
+	out.refused = resp.StatusCode == http.StatusUnauthorized || failure.refused()
+	if text = a.quoted(text, len(body) > maxTokenAnswer); text != "" {
+		out.text += ": " + text
+	}
+	if resp.StatusCode/100 == 3 {
+		out.text += "; redirects are not followed, so token_url must be the address that answers"
 	}
 	if until, ok := callbackd.ParseRetryAfter(resp.Header.Get("Retry-After"), time.Now()); ok {
 		out.wait = time.Now().Add(min(time.Until(until), callbackd.BreakerMaxWait))
@@ -281,18 +296,32 @@ func (a *attempt) refusedToken(resp *http.Response, body []byte) *tokenError {
 	return out
 }
 
-// readToken reads an answer with a token (RFC 6749, section 5.1). expires_in may be a text,
-// as some providers have it.
+// quoted returns the beginning of what a provider wrote, for the key holder, without secrets.
+// cut says that the text ends within the answer.
+func (a *attempt) quoted(text string, cut bool) string {
+	text = strings.TrimSpace(string(a.redact.body([]byte(text), cut)))
+	return strings.TrimSuffix(callbackd.Clip(a.redact.text(text), maxProviderText), ".")
+}
+
+// readToken reads an answer with a token (RFC 6749, section 5.1). Members that do not decide
+// whether the token can be used may be of any type: some providers write expires_in as a text,
+// and scope as an array.
 func (a *attempt) readToken(status int, body []byte) (*token, *tokenError) {
 	var answer struct {
-		Token   string `json:"access_token"`
-		Type    string `json:"token_type"`
-		Expires any    `json:"expires_in"`
-		Scope   string `json:"scope"`
+		tokenFailure
+		Token   string          `json:"access_token"`
+		Type    string          `json:"token_type"`
+		Expires json.RawMessage `json:"expires_in"`
+		Scope   json.RawMessage `json:"scope"`
 	}
+	var oddType *json.UnmarshalTypeError // the member stays empty
 	switch err := json.Unmarshal(body, &answer); {
-	case err != nil:
+	case err != nil && !errors.As(err, &oddType):
 		return nil, a.noToken(status, "the answer is not the JSON of RFC 6749, section 5.1")
+	case answer.Token == "" && answer.Error != "": // GitHub and others answer 200 with an error
+		out := a.noToken(status, "without an access_token: %s", a.quoted(answer.String(), false))
+		out.refused = answer.refused()
+		return nil, out
 	case answer.Token == "":
 		return nil, a.noToken(status, "without an access_token")
 	case len(answer.Token) > callbackd.MaxAuthToken || !httpguts.ValidHeaderFieldValue(answer.Token):
@@ -300,7 +329,7 @@ func (a *attempt) readToken(status int, body []byte) (*token, *tokenError) {
 	case answer.Type != "" && !strings.EqualFold(answer.Type, "bearer"):
 		return nil, a.noToken(status, "token_type is %q, and callbackd can use bearer only", callbackd.Clip(answer.Type, 40))
 	}
-	t := &token{value: answer.Token, life: seconds(answer.Expires), scope: callbackd.Clip(a.redact.text(answer.Scope), maxProviderText)}
+	t := &token{value: answer.Token, life: seconds(answer.Expires), scope: callbackd.Clip(a.redact.text(scopeText(answer.Scope)), maxProviderText)}
 	use := defaultTokenLife
 	if t.life > 0 {
 		use = min(t.life, maxTokenLife) * 4 / 5
@@ -309,15 +338,29 @@ func (a *attempt) readToken(status int, body []byte) (*token, *tokenError) {
 	return t, nil
 }
 
-// seconds reads a number of seconds, or a text of one. It returns 0 for anything else.
-func seconds(v any) time.Duration {
-	n, ok := v.(float64)
-	if text, isText := v.(string); isText {
-		var err error
-		n, err = strconv.ParseFloat(text, 64)
-		ok = err == nil
+// scopeText returns a scope that is a text, or an array of texts, as one text. It returns ""
+// for anything else.
+func scopeText(raw json.RawMessage) string {
+	var text string
+	var list []string
+	if json.Unmarshal(raw, &text) == nil {
+		return text
 	}
-	if !ok || !(n >= 1) {
+	if json.Unmarshal(raw, &list) != nil {
+		return ""
+	}
+	return strings.Join(list, " ")
+}
+
+// seconds reads a number of seconds, or a text of one. It returns 0 for anything else, and a
+// large time for a number beyond those of programs.
+func seconds(raw json.RawMessage) time.Duration {
+	text := string(raw)
+	if strings.HasPrefix(text, `"`) && json.Unmarshal(raw, &text) != nil {
+		return 0
+	}
+	n, err := strconv.ParseFloat(text, 64) // ±Inf with an error when it is out of range
+	if err != nil && !errors.Is(err, strconv.ErrRange) || !(n >= 1) {
 		return 0
 	}
 	return time.Duration(min(n, maxTokenLife.Seconds()*365) * float64(time.Second))

@@ -2,6 +2,7 @@ package sender
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 	"sync"
 	"testing"
@@ -164,11 +165,14 @@ func TestAPanicOfAFetchIsALocalFault(t *testing.T) {
 
 func TestSecondsOfATokenAreRead(t *testing.T) {
 	for _, c := range []struct {
-		v    any
+		raw  string
 		want time.Duration
-	}{{3600.0, time.Hour}, {"3600", time.Hour}, {nil, 0}, {0.0, 0}, {-5.0, 0}, {"soon", 0}, {"NaN", 0}, {true, 0}, {1e300, 365 * maxTokenLife}} {
-		if got := seconds(c.v); got != c.want {
-			t.Errorf("%v is read as %v, want %v", c.v, got, c.want)
+	}{
+		{`3600`, time.Hour}, {`"3600"`, time.Hour}, {`3600.0`, time.Hour}, {`36e2`, time.Hour}, {``, 0}, {`null`, 0}, {`0`, 0}, {`-5`, 0}, {`"-5"`, 0}, {`"soon"`, 0}, {`"NaN"`, 0}, {`true`, 0}, {`[3600]`, 0}, {`{}`, 0},
+		{`1e300`, 365 * maxTokenLife}, {`1e400`, 365 * maxTokenLife}, {`"1e400"`, 365 * maxTokenLife}, {`-1e400`, 0}, {`1e-400`, 0},
+	} {
+		if got := seconds(json.RawMessage(c.raw)); got != c.want {
+			t.Errorf("%s is read as %v, want %v", c.raw, got, c.want)
 		}
 	}
 }
