@@ -47,7 +47,7 @@ func operatorClient(server, token string) (*client.Admin, error) {
 
 type exportSettingsCmd struct {
 	settingsFlags
-	Key    string `help:"Export this API key only. Default: all."`
+	Key    string `env:"CALLBACKD_EXPORT_KEY" help:"Export this API key only. Default: all."`
 	Format string `default:"yaml" enum:"yaml,json" help:"yaml or json."`
 }
 

@@ -55,7 +55,7 @@ func (c *archiveVerifyCmd) Run(e *env) error {
 
 type archiveCatCmd struct {
 	Dir   string `arg:"" help:"The directory of serve --archive."`
-	Key   string `help:"Print events of this API key only. Default: of all keys."`
+	Key   string `env:"CALLBACKD_ARCHIVE_KEY" help:"Print events of this API key only. Default: of all keys."`
 	Since string `help:"Print events that were accepted at or after this time: 2026-01-02T15:04:05Z, or 2h or 3d for that long ago. Default: all."`
 	Until string `help:"Print events that were accepted before this time, written as for --since. Default: all."`
 }

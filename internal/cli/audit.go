@@ -26,7 +26,7 @@ type auditCmd struct {
 
 type auditListCmd struct {
 	dataFlag
-	Key      string `help:"List changes of this API key only."`
+	Key      string `env:"CALLBACKD_AUDIT_KEY" help:"List changes of this API key only."`
 	Action   string `help:"List this action only, such as callback.replaced."`
 	Actor    string `help:"List changes by this kind of actor only: api_key, api_key_console, console_link, operator, operator_token, command_line, receiver, callbackd or unknown."`
 	Callback string `help:"List changes of the callback with this ID only, such as 12."`

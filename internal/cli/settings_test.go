@@ -273,6 +273,23 @@ func TestUnknownEnvironmentIsRefused(t *testing.T) {
 	}
 }
 
+// The variable of the key with which a key holder signs in narrows no command of the operator: an export of
+// the settings would have one API key only, and to apply it with --prune would revoke the others.
+func TestTheVariableOfAnAPIKeyOnlySignsIn(t *testing.T) {
+	var walk func(n *kong.Node)
+	walk = func(n *kong.Node) {
+		for _, f := range n.Flags {
+			if slices.Contains(f.Envs, "CALLBACKD_KEY") && f.Help != "API key." {
+				t.Errorf("%s --%s takes CALLBACKD_KEY, and means %q", n.FullPath(), f.Name, f.Help)
+			}
+		}
+		for _, c := range n.Children {
+			walk(c)
+		}
+	}
+	walk(model(t).Node)
+}
+
 // What is missing is named with the variable that gives it too.
 func TestAMissingOptionIsNamedWithItsVariable(t *testing.T) {
 	t.Setenv("CALLBACKD_ROLE", "")
