@@ -8,6 +8,9 @@ type Control struct {
 	Pause bool // nothing more to the callback, until a person resumes it
 }
 
+// WhyStopped is why a delivery failed whose receiver asked for [Control.Stop].
+const WhyStopped = "the receiver wants no further attempt of this delivery (callback-control: stop)"
+
 // ParseControl reads the header: "stop", "pause", or both with a comma between them, in
 // capitals or not. It ignores other words, so that later versions can have more.
 func ParseControl(header string) (c Control) {

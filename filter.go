@@ -253,10 +253,11 @@ func (in *FilterInput) lookup(path []string) (v any, found bool) {
 	return v, found
 }
 
-// element returns the element of an array whose index a path names.
+// element returns the element of an array whose index a path names, without leading zeros, as
+// [Fields] does.
 func element(of []any, index string) (v any, found bool) {
 	i, err := strconv.ParseUint(index, 10, 31)
-	if err != nil || int(i) >= len(of) {
+	if err != nil || int(i) >= len(of) || len(index) > 1 && index[0] == '0' {
 		return nil, false
 	}
 	return of[i], true

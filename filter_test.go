@@ -49,6 +49,7 @@ func TestFilterMatches(t *testing.T) {
 		`{"data.vehicle.tags.1.b":{"eq":7.0}}`:                                  "",
 		`{"data.vehicle.tags.2":{"exists":false}}`:                              "",
 		`{"data.vehicle.tags.+1":{"exists":false}}`:                             "",
+		`{"data.vehicle.tags.01":{"exists":false}}`:                             "",
 		`{"data.status.length":{"exists":false}}`:                               "",
 		`{"data.a.b":{"exists":true}}`:                                          "data.a.b exists true (missing)",
 		`{"session.status":{"in":["CONFIRM"]}}`:                                 "",

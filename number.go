@@ -93,7 +93,7 @@ func splitNumber(text string) (digits string, exponent int, ok bool) {
 	if !isDigits(whole) || len(whole) > 1 && whole[0] == '0' || hasFraction && !isDigits(fraction) {
 		return "", 0, false
 	}
-	if power != "" {
+	if power != "" && strings.Trim(whole+fraction, "0") != "" { // zero is zero with any exponent
 		n, err := strconv.Atoi(power)
 		if err != nil || n > maxExponent || n < -maxExponent {
 			return "", maxExponent + 1, true

@@ -66,7 +66,7 @@ func decide(d Delivery, r *Result, p Policy, now time.Time, jitter float64) Deci
 	}
 	step := d.Step + 1
 	if r.Control.Stop {
-		return Decision{State: Failed, Step: step, Why: "the receiver wants no further attempt of this delivery (callback-control: stop)"}
+		return Decision{State: Failed, Step: step, Why: WhyStopped}
 	}
 	if step >= len(p.Retry) {
 		return Decision{State: Failed, Step: step, Why: "attempt " + strconv.Itoa(step) + " of " + strconv.Itoa(len(p.Retry)) + " failed; it was the last one"}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -83,6 +84,17 @@ func TestEverydayCommands(t *testing.T) {
 	}
 	if r := <-got; r.uri != "/own" {
 		t.Errorf("the session's callback gets %s", r.uri)
+	}
+	own := strconv.FormatInt(a.Callback.ID, 10)
+	if asJSON(t, cl, &list, "callbacks", "list", "--session", "S1"); len(list.Data) != 1 || list.Data[0].ID != a.Callback.ID {
+		t.Errorf("the session has %+v", list)
+	}
+	out, errs, code = everyday(t, cl, "callbacks", "list", "--session", "S1")
+	wantExit(t, "callbacks list --session", code, 0, out+errs, "ID", own, receiver+"/own", event)
+	out, errs, code = everyday(t, cl, "callbacks", "show", own)
+	wantExit(t, "callbacks show of a session's", code, 0, out+errs, "S1", event, receiver+"/own")
+	if n := strings.Count(out, "signing"); n != 1 {
+		t.Errorf("signing is shown %d times:\n%s", n, out)
 	}
 	var d wire.Delivery
 	asJSON(t, cl, &d, "deliveries", "list", "--state", "pending", "--session", "S1")

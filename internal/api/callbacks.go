@@ -63,7 +63,7 @@ func (c *call) replacement(w http.ResponseWriter, ev callbackd.EventType) (callb
 	if err != nil {
 		return callbackd.Callback{}, err
 	}
-	return callbacks.ReadForSession(body, "the body")
+	return callbacks.ReadForSession(body, "The body")
 }
 
 func (a *API) createCallback(w http.ResponseWriter, c *call) error {

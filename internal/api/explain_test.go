@@ -142,7 +142,7 @@ func whyADeliveryWaitsInItsOrderGroup(t *testing.T, on func(*setup)) {
 		return len(e.Reasons) > 0 && e.Reasons[0].Code == "order_group"
 	})
 	e := s.explain(second.delivery(2))
-	if has(t, e, "order_group", "It waits for "+first.ID+" of its session (event 1) at the same receiver, which failed and holds later ones until").Until == nil {
+	if has(t, e, "order_group", "It waits for "+first.ID+" of its session (event 1) to another callback of the order group, which failed and holds later ones until").Until == nil {
 		t.Error("order_group has no time, want when the failed delivery holds no longer")
 	}
 	contains(t, "the advice", e.Next, first.delivery(1)+"/explain")
@@ -327,4 +327,17 @@ func TestProbationIsSaid(t *testing.T) {
 		}
 		return waiting == 1
 	})
+}
+
+func TestWhyADeliveryWasStopped(t *testing.T) {
+	s := start(t)
+	recv := listen(t, func(w http.ResponseWriter, _ int) {
+		w.Header().Set("callback-control", "stop")
+		w.WriteHeader(http.StatusInternalServerError)
+	})
+	s.register("SESSION:COMPLETE", recv.url, "")
+	d := s.publish("SESSION:COMPLETE", "S", `{}`).delivery(1)
+	recv.next()
+	s.until("the end", func() bool { return s.explain(d).State == "failed" })
+	has(t, s.explain(d), "failed", "The only attempt failed at", "answered 500; the receiver wants no further attempt of this delivery (callback-control: stop).")
 }

@@ -2,12 +2,14 @@ package api_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"callbackd"
 	"callbackd/internal/api"
 	"callbackd/internal/signature"
 	"callbackd/wire"
@@ -297,6 +299,7 @@ func thePolicyObjectIsStrict(t *testing.T, on func(*setup)) {
 		`"policy":{"signing":"hmac-hex:"}`:                                    "policy.signing must be standard, github, or",
 		`"policy":{"signing":"hmac-hex:a b"}`:                                 "policy.signing has a name",
 		`"policy":{"signing":"hmac-hex:Host"}`:                                "policy.signing must not use the header Host",
+		`"policy":{"signing":"hmac-hex:TraceParent"}`:                         "policy.signing must not use the header TraceParent",
 		`"policy":{"signing":"hmac-hex:Cookie"}`:                              "policy.signing must not use the header Cookie",
 		`"policy":{"signing":["hmac-hex:X-HUB-signature-256","github"]}`:      "policy.signing names the header X-Hub-Signature-256 twice",
 		`"policy":{"signing":[]}`:                                             "policy.signing must be standard, github",
@@ -339,6 +342,8 @@ func aSecretCanBeBroughtAlong(t *testing.T, on func(*setup)) {
 		`,"secret":"short","policy":{"signing":"github"}`:               "secret must be a text of 8 to 256 bytes",
 		`,"secret":"tab\there, and more","policy":{"signing":"github"}`: "without control characters",
 		`,"secret":["whsec_"]`:                                          "secret must be a text",
+		`,"secret":""`:                                                  "secret must be a text of 8 to 256 bytes",
+		`,"secret":"[redacted]","policy":{"signing":"github"}`:          "secret is masked",
 	} {
 		create(members).says(400, says)
 	}
@@ -351,6 +356,7 @@ func aSecretCanBeBroughtAlong(t *testing.T, on func(*setup)) {
 	s.call("POST", at+"/secret/rotate", `{"secret":"`+plain+`"}`).says(400, "The secret cannot sign by Standard Webhooks")
 	equal(t, "the secret after a rotation that was refused", secret(), standard)
 	s.call("PUT", at, `{"url":"https://a.example/","policy":{"signing":["github"]}}`).ok(200)
+	s.call("POST", at+"/secret/rotate", `{"secret":"[redacted]"}`).says(400, "secret is masked")
 	s.call("POST", at+"/secret/rotate", `{"secret":"`+plain+`"}`).ok(200)
 	equal(t, "the secret after a rotation", secret(), plain)
 	s.call("PUT", at, `{"url":"https://a.example/"}`).says(400, "The secret cannot sign by Standard Webhooks")
@@ -359,4 +365,40 @@ func aSecretCanBeBroughtAlong(t *testing.T, on func(*setup)) {
 	if got := secret(); got == plain || got == standard {
 		t.Errorf("another receiver gets the secret %q of the first", got)
 	}
+}
+
+// Each member of a policy can be sent back as GET shows it, and so can an empty text for what a
+// callback does not have, also when the API key has a policy that would set it.
+func TestAPolicyCanBeSentBackAsItIsShown(t *testing.T) {
+	s := start(t)
+	s.operator("terraform", callbackd.RoleFull).call("PUT", "/v1/admin/keys/"+s.key.APIKey, `{"callback_policy":{"ttl":"1h","expect":"2h"}}`).ok(200)
+	at := "/v1/callbacks/SESSION:COMPLETE"
+	shown := func() map[string]json.RawMessage {
+		return decode[map[string]json.RawMessage](s.call("GET", at+"/policy", "").ok(200))
+	}
+	put := func(policy string) {
+		t.Helper()
+		s.call("PUT", at, `{"url":"https://a.example/","policy":`+policy+`}`).ok(200)
+	}
+	s.register("SESSION:COMPLETE", "https://a.example/", "")
+	equal(t, "the ttl of the key", string(shown()["ttl"]), `"1h"`)
+	for _, policy := range []string{
+		`{"ttl":"","expect":""}`,
+		`{"ttl":"30d","expect":"1d12h","order_group":"auto","rate":2.5,"signing":["github","standard"],"filter":{"data.a":{"lt":3}},"fields":{"only":["a"]}}`,
+	} {
+		put(policy)
+		was := shown()
+		back := map[string]json.RawMessage{}
+		for _, name := range []string{"timeout", "retry", "order", "rate", "concurrency", "keep_alive", "store_response", "signing", "ttl", "expect", "order_group", "filter", "fields", "format", "auth"} {
+			back[name] = was[name]
+		}
+		text, err := json.Marshal(back)
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(string(text))
+		equal(t, "the policy that was sent back", shown(), was)
+	}
+	put(`{"ttl":"","expect":""}`)
+	equal(t, "the ttl of none", string(shown()["ttl"])+string(shown()["expect"]), `""""`)
 }

@@ -48,7 +48,7 @@ func keyPolicyFields(p *callbackd.Policy) []request.Field {
 		}),
 		signingField("signing", &p.Signing),
 		ttlField("ttl", &p.TTL),
-		request.Duration("expect", &p.Expect, callbackd.MinExpect, callbackd.MaxExpect),
+		orNone(request.Duration("expect", &p.Expect, callbackd.MinExpect, callbackd.MaxExpect), &p.Expect),
 	}
 }
 
@@ -141,9 +141,23 @@ func checkFormat(cb *callbackd.Callback) error {
 	return nil
 }
 
-// ttlField reads how long a delivery may wait. An empty text means that it never expires.
+// orNone returns the field of a duration as one for which an empty text in JSON is none, as a
+// policy is shown. In a form it counts as absent.
+func orNone(f request.Field, to *time.Duration) request.Field {
+	read := f.Read
+	f.Read = func(v request.Value) error {
+		if isEmptyText(v) && !v.Lenient {
+			*to = 0
+			return nil
+		}
+		return read(v)
+	}
+	return f
+}
+
+// ttlField reads how long a delivery may wait.
 func ttlField(name string, to *time.Duration) request.Field {
-	return request.Duration(name, to, callbackd.MinTTL, callbackd.MaxTTL).Check(func(string) error {
+	return orNone(request.Duration(name, to, callbackd.MinTTL, callbackd.MaxTTL), to).Check(func(string) error {
 		*to = to.Truncate(time.Millisecond) // as it is stored
 		return nil
 	})

@@ -75,15 +75,26 @@ func otherFields(cb *callbackd.Callback) []request.Field {
 	}
 }
 
-// secretsField reads the one secret of a callback that is created.
+// secretsField reads the one secret of a callback that is created. A client that sends an
+// empty text in JSON has lost the secret, and must not be told that all is well.
 func secretsField(name string, to *[]callbackd.SigningSecret) request.Field {
 	var secret callbackd.Secret
-	return SecretField(name, &secret).Optional().Check(func(string) error {
-		if secret != "" {
-			*to = []callbackd.SigningSecret{{Value: secret}}
+	field := SecretField(name, &secret)
+	read := field.Read
+	field.Read = func(v request.Value) error {
+		if isEmptyText(v) && v.Lenient {
+			return nil
 		}
-		return nil
-	})
+		err := read(v)
+		*to = []callbackd.SigningSecret{{Value: secret}}
+		return err
+	}
+	return field
+}
+
+func isEmptyText(v request.Value) bool {
+	text, ok := v.JSON.Text()
+	return ok && text == ""
 }
 
 func urlField(name string, to *string) request.Field {

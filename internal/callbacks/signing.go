@@ -56,8 +56,8 @@ func schemeField(name string, to *callbackd.SigningScheme) request.Field {
 const maxSignatureHeader = 64
 
 // notForSignatures lists headers that a callback may set, but that cannot have a
-// signature.
-var notForSignatures = []string{"accept", "authorization", "content-encoding", "content-type", "cookie", "user-agent"}
+// signature. callbackd sends some of them itself.
+var notForSignatures = []string{"accept", "authorization", "content-encoding", "content-type", "cookie", "traceparent", "tracestate", "user-agent"}
 
 // SecretField reads a signing secret that a client brings along, as a text.
 func SecretField(name string, to *callbackd.Secret) request.Field {
@@ -72,14 +72,17 @@ func SecretField(name string, to *callbackd.Secret) request.Field {
 }
 
 // CheckSigning returns an error when the requests of a callback cannot be signed as its
-// policy says: its newest secret is not one of Standard Webhooks, or one of its headers
-// is that of a signature. The secret of one for a session must always be of Standard
+// policy says: its newest secret is the mask, or not one of Standard Webhooks, or one of its
+// headers is that of a signature. The secret of one for a session must always be of Standard
 // Webhooks, because it may be given again with another policy.
 func CheckSigning(cb *callbackd.Callback) error {
 	for _, scheme := range cb.Policy.WithDefaults().Signing {
 		if slices.ContainsFunc(cb.Headers, func(h callbackd.Header) bool { return strings.EqualFold(h.Name, scheme.Header()) }) {
 			return callbackd.Invalid("headers must not set %s: policy.signing makes it the header of the signature.", scheme.Header())
 		}
+	}
+	if cb.Secrets[0].Value == callbackd.Mask {
+		return callbackd.Invalid("secret is masked, but no value is stored for it. Send the value itself, or leave it out for a new one.")
 	}
 	if !cb.Policy.SignsBy(callbackd.SignStandard) && !cb.OfSession() {
 		return nil

@@ -8,11 +8,9 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"slices"
 	"strings"
 	"text/tabwriter"
 
-	"callbackd"
 	"callbackd/client"
 	"callbackd/internal/humanize"
 	"callbackd/internal/safetext"
@@ -20,7 +18,7 @@ import (
 )
 
 type callbacksCmd struct {
-	List   callbacksListCmd   `cmd:"" help:"List the callbacks of the API key, without those for one session."`
+	List   callbacksListCmd   `cmd:"" help:"List the callbacks of the API key, or those of one session."`
 	Create callbacksCreateCmd `cmd:"" help:"Register a callback."`
 	Show   callbacksShowCmd   `cmd:"" help:"Show a callback and its policy."`
 	Test   callbacksTestCmd   `cmd:"" help:"Send a marked sample to a callback. Exit code 0 when the receiver took it, 1 when it did not."`
@@ -53,13 +51,19 @@ type callbackFlags struct {
 	Callback string `placeholder:"NAME" help:"Name of the callback. Default: the default callback of the event."`
 }
 
-type callbacksListCmd struct{ callFlags }
+type callbacksListCmd struct {
+	callFlags
+	Session string `placeholder:"SESSION-KEY" help:"List the callbacks that are for this session only. Without the option they are left out."`
+}
 
 // Run lists the callbacks.
 func (c *callbacksListCmd) Run(e *env) error {
 	api, err := c.client()
 	if err != nil {
 		return err
+	}
+	if c.Session != "" {
+		return c.ofSession(e, api)
 	}
 	all, err := api.Callbacks(e.ctx)
 	if err != nil {
@@ -69,6 +73,20 @@ func (c *callbacksListCmd) Run(e *env) error {
 		fmt.Fprintln(w, "EVENT\tNAME\tMETHOD\tURL")
 		for _, cb := range all.Data {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", cb.Event, cb.Name, cb.Method, cb.URL)
+		}
+	})
+}
+
+// ofSession lists the callbacks of the session.
+func (c *callbacksListCmd) ofSession(e *env, api *client.Client) error {
+	all, err := api.SessionCallbacks(e.ctx, c.Session)
+	if err != nil {
+		return err
+	}
+	return c.printed(e.stdout, all, func(w io.Writer) {
+		fmt.Fprintln(w, "ID\tMETHOD\tURL\tEVENTS")
+		for _, cb := range all.Data {
+			fmt.Fprintf(w, "%d\t%s\t%s\t%s\n", cb.ID, cb.Method, cb.URL, strings.Join(cb.Events, ", "))
 		}
 	})
 }
@@ -179,7 +197,12 @@ func (c *callbacksShowCmd) Run(e *env) error {
 		Policy   wire.Policy   `json:"policy"`
 	}{cb.Data, p}
 	return c.printed(e.stdout, both, func(w io.Writer) {
-		fmt.Fprintf(w, "event\t%s\nname\t%s\nrequest\t%s %s\n", cb.Data.Event, p.Name, cb.Data.Method, cb.Data.URL)
+		if s := cb.Data.SessionKey; s != "" {
+			fmt.Fprintf(w, "callback\t%d\nsession\t%s\nevents\t%s\n", cb.Data.ID, s, strings.Join(cb.Data.Events, ", "))
+		} else {
+			fmt.Fprintf(w, "event\t%s\nname\t%s\n", cb.Data.Event, p.Name)
+		}
+		fmt.Fprintf(w, "request\t%s %s\n", cb.Data.Method, cb.Data.URL)
 		for _, h := range cb.Data.Headers {
 			fmt.Fprintf(w, "header\t%s: %s\n", h.Name, h.Value)
 		}
@@ -211,9 +234,6 @@ func printPolicy(w io.Writer, p *wire.Policy) {
 	}
 	if !p.StoreResponse {
 		fmt.Fprintln(w, "store response\tno: of an answer only status and size are stored")
-	}
-	if len(p.Signing) > 0 && !slices.Equal(p.Signing, []string{string(callbackd.SignStandard)}) {
-		fmt.Fprintf(w, "signing\t%s\n", strings.Join(p.Signing, ", "))
 	}
 	if p.Format != "" && p.Format != "json" {
 		fmt.Fprintf(w, "format\t%s\n", p.Format)

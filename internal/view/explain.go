@@ -218,7 +218,11 @@ func (e *explainer) ended(v *store.DeliveryView, d *callbackd.Diagnosis) {
 			e.refused(last)
 		}
 		e.advise(v, last)
-		e.add(GaveUp, last.StartedAt, time.Time{}, "%s %s: %s.", attempts(last.Number), humanize.Time(last.StartedAt), last.Error)
+		stopped := ""
+		if last.Why == callbackd.WhyStopped {
+			stopped = "; " + last.Why
+		}
+		e.add(GaveUp, last.StartedAt, time.Time{}, "%s %s: %s%s.", attempts(last.Number), humanize.Time(last.StartedAt), last.Error, stopped)
 		if v.Callback.Deleted() {
 			e.next(registerAndReplay)
 			return

@@ -181,7 +181,7 @@ func (e *explainer) orderGroup(o *callbackd.OrderWait) {
 	case !o.Until.IsZero():
 		why = "has not been sent yet and holds later ones until " + humanize.Time(o.Until) + " at the latest"
 	}
-	e.add(InOrderGroup, time.Time{}, o.Until, "It waits for %s of its session (event %d) at the same receiver, which %s.", o.Earlier.Event, o.Sequence, why)
+	e.add(InOrderGroup, time.Time{}, o.Until, "It waits for %s of its session (event %d) to another callback of the order group, which %s.", o.Earlier.Event, o.Sequence, why)
 	e.next("Find out what that one waits for: GET /v1/deliveries/%s/explain.", o.Earlier)
 }
 
