@@ -380,6 +380,29 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) (message s
 	return msg.Message
 }
 
+// shownAll returns the elements of a page as the API shows each of them.
+func shownAll[T, W any](c *call, page []T, show func(*call, *T) (W, error)) ([]W, error) {
+	out := make([]W, len(page))
+	for i := range page {
+		var err error
+		if out[i], err = show(c, &page[i]); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// nextCursor returns the cursor of the next page; nil at the end.
+func nextCursor[ID interface {
+	~int64
+	String() string
+}](next ID) *string {
+	if next == 0 {
+		return nil
+	}
+	return new(next.String())
+}
+
 func answer(w http.ResponseWriter, status int, body any) {
 	raw, err := marshal(body)
 	if err != nil {

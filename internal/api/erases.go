@@ -183,19 +183,11 @@ func (a *API) listEraseGroups(w http.ResponseWriter, c *call, q *eraseGroupList)
 	if err != nil {
 		return err
 	}
-	out := wire.EraseGroupList{Data: []wire.EraseGroup{}}
-	for i := range page.Groups {
-		one, err := a.shownEraseGroup(c, &page.Groups[i])
-		if err != nil {
-			return err
-		}
-		out.Data = append(out.Data, one)
+	data, err := shownAll(c, page.Groups, a.shownEraseGroup)
+	if err == nil {
+		answer(w, http.StatusOK, wire.EraseGroupList{Data: data, Next: nextCursor(page.Next)})
 	}
-	if page.Next != 0 {
-		out.Next = new(page.Next.String())
-	}
-	answer(w, http.StatusOK, out)
-	return nil
+	return err
 }
 
 func (a *API) startErase(w http.ResponseWriter, c *call, e callbackd.Erase, value string) error {
@@ -247,19 +239,11 @@ func (a *API) listErases(w http.ResponseWriter, c *call, q *eraseList) error {
 	if err != nil {
 		return err
 	}
-	out := wire.EraseList{Data: []wire.Erase{}}
-	for i := range page.Erases {
-		one, err := a.shownErase(c, &page.Erases[i])
-		if err != nil {
-			return err
-		}
-		out.Data = append(out.Data, one)
+	data, err := shownAll(c, page.Erases, a.shownErase)
+	if err == nil {
+		answer(w, http.StatusOK, wire.EraseList{Data: data, Next: nextCursor(page.Next)})
 	}
-	if page.Next != 0 {
-		out.Next = new(page.Next.String())
-	}
-	answer(w, http.StatusOK, out)
-	return nil
+	return err
 }
 
 func (a *API) getErase(w http.ResponseWriter, c *call) error {

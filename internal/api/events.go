@@ -317,10 +317,7 @@ func (a *API) answerEvents(w http.ResponseWriter, c *call, q *eventsQuery) error
 		}
 		out.Data = append(out.Data, one)
 	}
-	if page.Next != 0 {
-		s := page.Next.String()
-		out.Next = &s
-	}
+	out.Next = nextCursor(page.Next)
 	answer(w, http.StatusOK, out)
 	return nil
 }

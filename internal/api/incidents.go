@@ -34,20 +34,11 @@ func (a *API) listIncidents(w http.ResponseWriter, c *call, q *incidentList) err
 	if err != nil {
 		return err
 	}
-	out := wire.IncidentList{Data: []wire.Incident{}}
-	for i := range page.Incidents {
-		shown, err := a.shownIncident(c, &page.Incidents[i])
-		if err != nil {
-			return err
-		}
-		out.Data = append(out.Data, shown)
+	data, err := shownAll(c, page.Incidents, a.shownIncident)
+	if err == nil {
+		answer(w, http.StatusOK, wire.IncidentList{Data: data, Next: nextCursor(page.Next)})
 	}
-	if page.Next != 0 {
-		s := page.Next.String()
-		out.Next = &s
-	}
-	answer(w, http.StatusOK, out)
-	return nil
+	return err
 }
 
 func incidentID(c *call) (callbackd.IncidentID, error) {

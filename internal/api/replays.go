@@ -195,20 +195,11 @@ func (a *API) listReplays(w http.ResponseWriter, c *call, q *replayList) error {
 	if err != nil {
 		return err
 	}
-	out := wire.ReplayList{Data: []wire.Replay{}}
-	for i := range page.Replays {
-		one, err := a.shownReplay(c, &page.Replays[i])
-		if err != nil {
-			return err
-		}
-		out.Data = append(out.Data, one)
+	data, err := shownAll(c, page.Replays, a.shownReplay)
+	if err == nil {
+		answer(w, http.StatusOK, wire.ReplayList{Data: data, Next: nextCursor(page.Next)})
 	}
-	if page.Next != 0 {
-		s := page.Next.String()
-		out.Next = &s
-	}
-	answer(w, http.StatusOK, out)
-	return nil
+	return err
 }
 
 func replayID(c *call) (callbackd.ReplayID, error) {

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/url"
@@ -59,29 +58,10 @@ func (c *deliveriesCancelCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	api, err := c.client()
-	if err != nil {
-		return err
-	}
 	if c.DryRun {
-		total, err := api.CountPending(e.ctx, n)
-		if err != nil {
-			return err
-		}
-		if c.JSON {
-			return json.NewEncoder(e.stdout).Encode(wire.ReplayCount{Total: total})
-		}
-		_, err = fmt.Fprintf(e.stdout, "%s deliveries would be canceled\n", humanize.Number(total))
-		return err
+		return countReplay(e, &c.callFlags, n, (*client.Client).CountPending, "canceled")
 	}
-	r, err := api.CancelPending(e.ctx, n)
-	if err != nil {
-		return err
-	}
-	if err := c.print(e.stdout, r); err != nil || !c.Follow {
-		return err
-	}
-	return c.follow(e, api, r)
+	return startReplay(e, &c.callFlags, n, (*client.Client).CancelPending, c.Follow)
 }
 
 type deliveriesListCmd struct {

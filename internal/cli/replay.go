@@ -76,29 +76,44 @@ func (c *replayStartCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	api, err := c.client()
-	if err != nil {
-		return err
-	}
 	if c.DryRun {
-		total, err := api.CountReplay(e.ctx, n)
-		if err != nil {
-			return err
-		}
-		if c.JSON {
-			return json.NewEncoder(e.stdout).Encode(wire.ReplayCount{Total: total})
-		}
-		_, err = fmt.Fprintf(e.stdout, "%s deliveries would be sent\n", humanize.Number(total))
-		return err
+		return countReplay(e, &c.callFlags, n, (*client.Client).CountReplay, "sent")
 	}
-	r, err := api.StartReplay(e.ctx, n)
+	return startReplay(e, &c.callFlags, n, (*client.Client).StartReplay, c.Follow)
+}
+
+// countReplay prints how many deliveries a replay or a cancellation would take, of which becomes
+// says what they would be.
+func countReplay[N any](e *env, f *callFlags, n N, count func(*client.Client, context.Context, N) (int64, error), becomes string) error {
+	api, err := f.client()
 	if err != nil {
 		return err
 	}
-	if err := c.print(e.stdout, r); err != nil || !c.Follow {
+	total, err := count(api, e.ctx, n)
+	if err != nil {
 		return err
 	}
-	return c.follow(e, api, r)
+	if f.JSON {
+		return json.NewEncoder(e.stdout).Encode(wire.ReplayCount{Total: total})
+	}
+	_, err = fmt.Fprintf(e.stdout, "%s deliveries would be %s\n", humanize.Number(total), becomes)
+	return err
+}
+
+// startReplay starts a replay or a cancellation.
+func startReplay[N any](e *env, f *callFlags, n N, start func(*client.Client, context.Context, N) (wire.Replay, error), follow bool) error {
+	api, err := f.client()
+	if err != nil {
+		return err
+	}
+	r, err := start(api, e.ctx, n)
+	if err != nil {
+		return err
+	}
+	if err := f.print(e.stdout, r); err != nil || !follow {
+		return err
+	}
+	return f.follow(e, api, r)
 }
 
 // follow shows the progress until the replay ends.

@@ -246,30 +246,13 @@ func (s *Store) Erase(ctx context.Context, key callbackd.KeyID, id callbackd.Era
 
 // ListErases is part of [store.Erases].
 func (s *Store) ListErases(ctx context.Context, q store.EraseQuery) (page store.ErasePage, err error) {
-	limit, after := min(max(q.Limit, 1), store.MaxPage), q.After
-	if after == 0 {
-		after = math.MaxInt64
-	}
-	where, order, args := "id < $1", "id DESC", []any{after, limit + 1}
-	if q.Key != store.AllKeys {
-		where, order, args = "key_no = $3 AND id < $1", "key_no DESC, id DESC", append(args, q.Key)
-	}
+	more, further := "", false
 	if q.Running {
-		where += " AND ended_at IS NULL"
+		more = " AND ended_at IS NULL"
 	}
-	err = s.db.Read(ctx, func(tx Tx) error {
-		page = store.ErasePage{}
-		return tx.Query("SELECT "+eraseColumns+" FROM erases WHERE "+where+" ORDER BY "+order+" LIMIT $2", func(row Row) error {
-			e, err := scanErase(row)
-			if err == nil {
-				page.Erases = append(page.Erases, *e)
-			}
-			return err
-		}, args...)
-	})
-	if err == nil && len(page.Erases) > limit {
-		page.Erases = page.Erases[:limit]
-		page.Next = page.Erases[limit-1].ID
+	page.Erases, further, err = newestRows(ctx, s, eraseColumns, "erases", more, q.Key, int64(q.After), q.Limit, scanErase)
+	if further {
+		page.Next = page.Erases[len(page.Erases)-1].ID
 	}
 	return page, err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math"
 	"time"
 
 	"callbackd"
@@ -207,33 +206,16 @@ func countIncidents(tx Tx) (n callbackd.IncidentCounts, err error) {
 
 // ListIncidents is part of [store.Incidents].
 func (s *Store) ListIncidents(ctx context.Context, q store.IncidentQuery) (page store.IncidentPage, err error) {
-	limit, after := min(max(q.Limit, 1), store.MaxPage), q.After
-	if after == 0 {
-		after = math.MaxInt64
-	}
-	where, order, args := "id < $1", "id DESC", []any{after, limit + 1}
-	if q.Key != store.AllKeys {
-		where, order, args = "key_no = $3 AND id < $1", "key_no DESC, id DESC", append(args, q.Key)
-	}
+	more, further := "", false
 	if q.Open {
-		where += " AND closed_at IS NULL"
+		more += " AND closed_at IS NULL"
 	}
 	if q.Untold {
-		where += " AND " + untold
+		more += " AND " + untold
 	}
-	err = s.db.Read(ctx, func(tx Tx) error {
-		page.Incidents = nil
-		return tx.Query("SELECT "+incidentColumns+" FROM incidents WHERE "+where+" ORDER BY "+order+" LIMIT $2", func(row Row) error {
-			i, err := scanIncident(row)
-			if err == nil {
-				page.Incidents = append(page.Incidents, *i)
-			}
-			return err
-		}, args...)
-	})
-	if err == nil && len(page.Incidents) > limit {
-		page.Incidents = page.Incidents[:limit]
-		page.Next = page.Incidents[limit-1].ID
+	page.Incidents, further, err = newestRows(ctx, s, incidentColumns, "incidents", more, q.Key, int64(q.After), q.Limit, scanIncident)
+	if further {
+		page.Next = page.Incidents[len(page.Incidents)-1].ID
 	}
 	return page, err
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 
 	"callbackd"
@@ -312,4 +313,29 @@ func (p *eventPager) takeAll(r *eventRange, read func(limit int) ([]*callbackd.E
 			return false, nil
 		}
 	}
+}
+
+// newestRows reads a page of a table whose rows have an id and a key: the newest rows of a key, or
+// of all keys, with ids below after (0: any), newest first. more is a further condition, which
+// begins with AND, or empty. It reports whether there are further rows.
+func newestRows[T any](ctx context.Context, s *Store, columns, table, more string, key callbackd.KeyID, after int64, limit int, scan func(Row) (*T, error)) (rows []T, further bool, err error) {
+	limit = min(max(limit, 1), store.MaxPage)
+	where, order, args := "id < $1", "id DESC", []any{cmp.Or(after, math.MaxInt64), limit + 1}
+	if key != store.AllKeys {
+		where, order, args = "key_no = $3 AND id < $1", "key_no DESC, id DESC", append(args, key)
+	}
+	err = s.db.Read(ctx, func(tx Tx) error {
+		rows = nil
+		return tx.Query("SELECT "+columns+" FROM "+table+" WHERE "+where+more+" ORDER BY "+order+" LIMIT $2", func(row Row) error {
+			r, err := scan(row)
+			if err == nil {
+				rows = append(rows, *r)
+			}
+			return err
+		}, args...)
+	})
+	if len(rows) > limit {
+		return rows[:limit], true, err
+	}
+	return rows, false, err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math"
 	"time"
 
 	"callbackd"
@@ -63,30 +62,13 @@ func (s *Store) Replay(ctx context.Context, key callbackd.KeyID, id callbackd.Re
 
 // ListReplays is part of [store.Replays].
 func (s *Store) ListReplays(ctx context.Context, q store.ReplayQuery) (page store.ReplayPage, err error) {
-	limit, after := min(max(q.Limit, 1), store.MaxPage), q.After
-	if after == 0 {
-		after = math.MaxInt64
-	}
-	where, order, args := "id < $1", "id DESC", []any{after, limit + 1}
-	if q.Key != store.AllKeys {
-		where, order, args = "key_no = $3 AND id < $1", "key_no DESC, id DESC", append(args, q.Key)
-	}
+	more, further := "", false
 	if q.Running { // the first condition is that of an index
-		where += " AND state IN ('running', 'paused') AND state = 'running'"
+		more = " AND state IN ('running', 'paused') AND state = 'running'"
 	}
-	err = s.db.Read(ctx, func(tx Tx) error {
-		page.Replays = nil
-		return tx.Query("SELECT "+replayColumns+" FROM replays WHERE "+where+" ORDER BY "+order+" LIMIT $2", func(row Row) error {
-			r, err := scanReplay(row)
-			if err == nil {
-				page.Replays = append(page.Replays, *r)
-			}
-			return err
-		}, args...)
-	})
-	if err == nil && len(page.Replays) > limit {
-		page.Replays = page.Replays[:limit]
-		page.Next = page.Replays[limit-1].ID
+	page.Replays, further, err = newestRows(ctx, s, replayColumns, "replays", more, q.Key, int64(q.After), q.Limit, scanReplay)
+	if further {
+		page.Next = page.Replays[len(page.Replays)-1].ID
 	}
 	return page, err
 }
