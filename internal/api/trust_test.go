@@ -95,52 +95,36 @@ func TestNoFieldChangesTheEgressPolicy(t *testing.T) {
 	}
 }
 
-// The pending deliveries of a revoked key are not sent any more. The receiver holds the
-// attempts in flight until the revocation is complete; whatever comes after it is one
-// too many.
-func TestRevokedKeysSendNothingMore(t *testing.T) { onBothStores(t, revokedKeysSendNothingMore) }
-
-func revokedKeysSendNothingMore(t *testing.T, on func(*setup)) {
-	s := start(t, on)
-	hold, release := make(chan struct{}), make(chan struct{})
-	recv := listen(t, func(w http.ResponseWriter, n int) {
-		if n == 4 {
-			close(hold)
-		}
-		<-release
+// The pending deliveries of a revoked key are not sent any more.
+func TestRevokedKeysSendNothingMore(t *testing.T) {
+	onBothStores(t, func(t *testing.T, on func(*setup)) {
+		s := sendsNothingMoreAfter(t, on, func(s *server) {
+			err := s.store.ChangeKey(t.Context(), s.key.APIKey, func(k *callbackd.Key) error {
+				k.Revoke(time.Now())
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		})
+		s.call("GET", "/v1/deliveries", "").is(401, wrongToken)
 	})
-	s.register("SESSION:COMPLETE", recv.url, `,"concurrency":4`)
-	var batch strings.Builder
-	for i := range 1000 {
-		batch.WriteString(`,{"event":"SESSION:COMPLETE","session_key":"S` + itoa(i) + `"}`)
-	}
-	s.call("POST", "/v1/events", "["+batch.String()[1:]+"]").ok(202)
-	select {
-	case <-hold:
-	case <-time.After(patience):
-		t.Fatal("the receiver got nothing")
-	}
-	if err := s.store.ChangeKey(t.Context(), s.key.APIKey, func(k *callbackd.Key) error {
-		k.Revoke(time.Now())
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
-	close(release)
-	s.until("the attempts in flight", func() bool { return s.metric(`callbackd_deliveries_ended_total{state="delivered"}`) == "4" })
-	s.engine.Drain(t.Context())
-	if n := len(recv.hits); n != 4 {
-		t.Errorf("%d attempts; 4 were in flight at the revocation", n)
-	}
-	s.call("GET", "/v1/deliveries", "").is(401, wrongToken)
 }
 
 // The same for a callback that was deleted: nothing starts after the answer.
 func TestDeletedCallbacksSendNothingMore(t *testing.T) {
-	onBothStores(t, deletedCallbacksSendNothingMore)
+	onBothStores(t, func(t *testing.T, on func(*setup)) {
+		s := sendsNothingMoreAfter(t, on, func(s *server) { s.call("DELETE", "/v1/callbacks/SESSION:COMPLETE", "").ok(200) })
+		if l := s.deliveries("?state=canceled&limit=200"); len(l.Data) != 200 || l.Next == nil {
+			t.Errorf("%d canceled on the first page", len(l.Data))
+		}
+	})
 }
 
-func deletedCallbacksSendNothingMore(t *testing.T, on func(*setup)) {
+// sendsNothingMoreAfter shows that of 1,000 deliveries only those in flight are sent when end is
+// called. The receiver holds them until end has returned; whatever comes after it is one too many.
+func sendsNothingMoreAfter(t *testing.T, on func(*setup), end func(*server)) *server {
+	t.Helper()
 	s := start(t, on)
 	hold, release := make(chan struct{}), make(chan struct{})
 	recv := listen(t, func(w http.ResponseWriter, n int) {
@@ -160,14 +144,12 @@ func deletedCallbacksSendNothingMore(t *testing.T, on func(*setup)) {
 	case <-time.After(patience):
 		t.Fatal("the receiver got nothing")
 	}
-	s.call("DELETE", "/v1/callbacks/SESSION:COMPLETE", "").ok(200)
+	end(s)
 	close(release)
 	s.until("the attempts in flight", func() bool { return s.metric(`callbackd_deliveries_ended_total{state="delivered"}`) == "4" })
 	s.engine.Drain(t.Context())
 	if n := len(recv.hits); n != 4 {
-		t.Errorf("%d attempts; 4 were in flight at the deletion", n)
+		t.Errorf("%d attempts; 4 were in flight at the end", n)
 	}
-	if l := s.deliveries("?state=canceled&limit=200"); len(l.Data) != 200 || l.Next == nil {
-		t.Errorf("%d canceled on the first page", len(l.Data))
-	}
+	return s
 }
