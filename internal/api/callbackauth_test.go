@@ -131,7 +131,7 @@ func TestAuthIsStrict(t *testing.T) {
 		return string(raw)
 	}
 	expiredCert, expiredKey := newCert(t, time.Now().Add(-time.Hour))
-	_, otherKey := newCert(t, time.Now())
+	otherCert, otherKey := newCert(t, time.Now())
 	for auth, says := range map[string]string{
 		`7`:             "policy.auth must be a JSON object",
 		`{"digest":{}}`: `Unknown member "digest". policy.auth has oauth2, basic, bearer and tls.`,
@@ -157,6 +157,9 @@ func TestAuthIsStrict(t *testing.T) {
 		`{"tls":{"cert":` + quoted(expiredCert) + `}}`:                                                    "policy.auth.tls.key is missing: a cert needs its key.",
 		`{"tls":{"cert":` + quoted(expiredCert) + `,"key":"-----BEGIN ENCRYPTED PRIVATE KEY-----"}}`:      "policy.auth.tls.key is encrypted.",
 		`{"tls":{"cert":` + quoted(expiredCert) + `,"key":` + quoted(otherKey) + `}}`:                     "policy.auth.tls.key does not belong to cert",
+		`{"tls":{"cert":` + quoted(expiredCert+otherCert) + `,"key":` + quoted(otherKey) + `}}`:           "policy.auth.tls.cert must begin with the certificate of key, and the intermediate ones follow it.",
+		`{"tls":{"cert":` + quoted(otherCert+otherKey) + `,"key":` + quoted(otherKey) + `}}`:              "policy.auth.tls.cert has a private key, and is not kept secret.",
+		`{"tls":{"ca":` + quoted(otherKey+otherCert) + `}}`:                                               "policy.auth.tls.ca has a private key, and is not kept secret.",
 	} {
 		s.call("POST", "/v1/callbacks", `{"event":"SESSION:COMPLETE","url":"https://a.example/","policy":{"auth":`+auth+`}}`).says(400, says)
 	}

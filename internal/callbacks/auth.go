@@ -256,6 +256,17 @@ func CheckAuth(cb *callbackd.Callback) error {
 	if _, err := identity(a.TLS); err != nil {
 		return callbackd.Invalid("policy.auth.tls.%v.", err)
 	}
+	return checkPublic(a.TLS)
+}
+
+// checkPublic returns an error when a text that is shown to whoever may read the callback has
+// a private key in it, as a file with a certificate and its key has.
+func checkPublic(t *callbackd.ClientTLS) error {
+	for _, shown := range []struct{ name, text string }{{"cert", t.Cert}, {"ca", t.CA}} {
+		if strings.Contains(shown.text, "PRIVATE KEY-----") {
+			return callbackd.Invalid("policy.auth.tls.%s has a private key, and is not kept secret. Send only certificates in it, and the key in policy.auth.tls.key.", shown.name)
+		}
+	}
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -48,6 +49,9 @@ func NewIdentity(cert, key, ca, name string) (*Identity, error) {
 			return nil, errors.New("key is encrypted. Send it without a passphrase")
 		}
 		pair, err := tls.X509KeyPair([]byte(cert), []byte(key))
+		if err != nil && belongsToOther(first, key) {
+			return nil, errors.New("cert must begin with the certificate of key, and the intermediate ones follow it")
+		}
 		if err != nil {
 			return nil, fmt.Errorf("key does not belong to cert, or is no private key: %s", strings.TrimPrefix(err.Error(), "tls: "))
 		}
@@ -64,6 +68,15 @@ func NewIdentity(cert, key, ca, name string) (*Identity, error) {
 		}
 	}
 	return out, nil
+}
+
+// belongsToOther reports whether a key belongs to another certificate of a chain than the
+// first.
+func belongsToOther(chain []*x509.Certificate, key string) bool {
+	return slices.ContainsFunc(chain[1:], func(c *x509.Certificate) bool {
+		_, err := tls.X509KeyPair(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}), []byte(key))
+		return err == nil
+	})
 }
 
 // certificates reads the certificates in a PEM text, which has at least one.
