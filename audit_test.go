@@ -111,6 +111,34 @@ func checkFields[T any](t *testing.T, prefix string, state func(T) callbackd.Aud
 	}
 }
 
+// No erasure changes the audit log, so it has nothing readable of what a callback for one session
+// may have of a person. Of other callbacks it is shown.
+func TestTheAuditLogHidesWhatNamesAPerson(t *testing.T) {
+	const mark = "jane-doe"
+	filter, err := callbackd.ParseFilter("filter", []byte(`{"data.name":{"eq":"`+mark+`"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields, err := callbackd.ParseFields("fields", []byte(`{"only":["`+mark+`"]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	auth := &callbackd.Auth{OAuth2: &callbackd.OAuth2{TokenURL: "https://a.example/" + mark, ClientID: mark, ClientSecret: mark, Scope: mark, Audience: mark}}
+	c := callbackd.Callback{URL: "https://a.example/" + mark, Method: "POST", Payload: []byte(`{"name":"` + mark + `"}`), Headers: []callbackd.Header{{Name: "X", Value: mark}},
+		Policy: callbackd.Policy{Filter: filter, Fields: fields, OrderGroup: mark, Auth: auth}, OldAuth: callbackd.OldAuth{Auth: auth, EndsAt: time.Unix(1, 0)}}
+	shown := func() string {
+		_, after, _ := callbackd.AuditChange(nil, c.AuditState(digest), digest)
+		return string(after)
+	}
+	if shown := shown(); strings.Count(shown, mark) < 5 {
+		t.Errorf("a callback of the key is shown as %s", shown)
+	}
+	c.Types = []callbackd.EventType{callbackd.Complete}
+	if shown := shown(); strings.Contains(shown, mark) || !strings.Contains(shown, "1970-01-01") {
+		t.Errorf("a callback for one session is shown as %s", shown)
+	}
+}
+
 // A new field of a setting is audited, or it has a reason.
 func TestEveryFieldOfASettingIsAudited(t *testing.T) {
 	checkFields(t, "Callback", func(c callbackd.Callback) callbackd.AuditState { return c.AuditState(digest) })

@@ -142,7 +142,22 @@ func (c *Callback) AuditState(digest func(string) string) AuditState {
 	s.setTime("old_auth.ends_at", c.OldAuth.EndsAt)
 	maps.Copy(s, c.Policy.auditState())
 	s.set("pause", string(c.Pause.Reason))
+	if c.Types != nil {
+		s.hideTexts(digest)
+	}
 	return s
+}
+
+// hideTexts replaces what the setting of a callback for one session may have of a person by
+// hashes, because no erasure changes the audit log.
+func (s AuditState) hideTexts(digest func(string) string) {
+	for name, v := range s {
+		of := strings.HasPrefix(name, "policy.auth.") || strings.HasPrefix(name, "old_auth.") && name != "old_auth.ends_at" ||
+			slices.Contains([]string{"url", "payload", "policy.filter", "policy.fields", "policy.order_group"}, name)
+		if text, ok := v.(string); of && ok && text != "{}" {
+			s[name] = digest(text)
+		}
+	}
 }
 
 // auditState returns the members of a policy, but not how it signs in, which has secrets.
@@ -378,6 +393,7 @@ func (e *Erase) AuditState() AuditState {
 	if !e.Running() {
 		s["receipt_sha256"] = ReceiptHash(e.Receipt)
 		s["sessions"], s["events"] = e.Progress.Counts.Sessions, e.Progress.Counts.Events
+		s.set("callbacks", e.Progress.Counts.Callbacks)
 	}
 	return s
 }

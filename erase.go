@@ -53,6 +53,16 @@ const (
 // Erased is what a person's text becomes when it is erased.
 const Erased = "erased"
 
+// ErasedURL is the URL of a callback that was erased. Its host never exists (RFC 2606).
+const ErasedURL = "https://erased.invalid/"
+
+// Erase removes what the setting of a callback for one session may have of a person.
+func (c *Callback) Erase() {
+	c.URL, c.Headers, c.Payload = ErasedURL, nil, []byte("{}")
+	c.Policy.Filter, c.Policy.Fields, c.Policy.OrderGroup = nil, nil, ""
+	c.Policy.Auth, c.OldAuth = nil, OldAuth{}
+}
+
 // WhyErased is the reason of a delivery that an erasure canceled.
 const WhyErased = Erased
 
@@ -65,6 +75,7 @@ const (
 	EraseFindsEvents   ErasePhase = "find_events"   // looks for the value in the data of events
 	EraseDryRun        ErasePhase = "count"         // of a dry run: counts what would be erased
 	EraseErases        ErasePhase = "erase"         // one session after the other
+	EraseCallbacks     ErasePhase = "callbacks"     // settings of callbacks that are for one of the sessions
 	EraseAnswers       ErasePhase = "answers"       // answers of idempotency keys
 	EraseLogs          ErasePhase = "logs"          // messages in the log of calls
 	EraseReplays       ErasePhase = "replays"       // reasons of cancellations
@@ -82,14 +93,18 @@ func NextErasePhase(p ErasePhase, dryRun bool) ErasePhase {
 			return EraseDryRun
 		}
 		return EraseErases
-	case EraseErases:
+	case EraseErases, EraseDryRun:
+		return EraseCallbacks
+	case EraseCallbacks:
 		return EraseAnswers
 	case EraseAnswers:
 		return EraseLogs
 	case EraseLogs:
 		return EraseReplays
 	case EraseReplays:
-		return EraseOverwrites
+		if !dryRun {
+			return EraseOverwrites
+		}
 	}
 	return EraseDone
 }
@@ -139,6 +154,7 @@ type EraseCounts struct {
 	Events      int64 `json:"events"`           // their events
 	Canceled    int64 `json:"canceled"`         // pending deliveries that were canceled first
 	Attempts    int64 `json:"attempts"`         // attempts whose request and response are gone
+	Callbacks   int64 `json:"callbacks"`        // that were for one of the sessions
 	Idempotency int64 `json:"idempotency_keys"` // digests of publishes, and answers to calls
 	Logs        int64 `json:"log_messages"`     // messages in the log of calls
 	Reasons     int64 `json:"reasons"`          // reasons that people gave for cancellations

@@ -83,6 +83,7 @@ func (g *EraseGroup) Counts() (sum EraseCounts) {
 		sum.Events += c.Events
 		sum.Canceled += c.Canceled
 		sum.Attempts += c.Attempts
+		sum.Callbacks += c.Callbacks
 		sum.Idempotency += c.Idempotency
 		sum.Logs += c.Logs
 		sum.Reasons += c.Reasons

@@ -59,6 +59,7 @@ type EraseCounts struct {
 	Events         int64 `json:"events"`
 	Canceled       int64 `json:"canceled"`
 	Attempts       int64 `json:"attempts"`
+	Callbacks      int64 `json:"callbacks"`
 	Idempotency    int64 `json:"idempotency_keys"`
 	LogMessages    int64 `json:"log_messages"`
 	Reasons        int64 `json:"reasons"`

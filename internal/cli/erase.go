@@ -78,6 +78,7 @@ var erasing = map[string]string{
 	string(callbackd.EraseFindsEvents):   "looking for it in events",
 	string(callbackd.EraseDryRun):        "counting",
 	string(callbackd.EraseErases):        "erasing sessions and events",
+	string(callbackd.EraseCallbacks):     "erasing callbacks of the sessions",
 	string(callbackd.EraseAnswers):       "erasing stored answers",
 	string(callbackd.EraseLogs):          "erasing in the log of calls",
 	string(callbackd.EraseReplays):       "erasing reasons of cancellations",

@@ -220,7 +220,7 @@ type countRow struct {
 func eraseCounts(c wire.EraseCounts) []countRow {
 	return []countRow{
 		{"Sessions", c.Sessions}, {"Stored sessions", c.SessionRecords}, {"Photos", c.Photos}, {"Notes", c.Notes}, {"Events", c.Events}, {"Pending deliveries, canceled first", c.Canceled},
-		{"Attempts with request and response", c.Attempts}, {"Idempotency keys", c.Idempotency}, {"Messages in the log of calls", c.LogMessages}, {"Reasons of cancellations", c.Reasons},
+		{"Attempts with request and response", c.Attempts}, {"Callbacks for one session", c.Callbacks}, {"Idempotency keys", c.Idempotency}, {"Messages in the log of calls", c.LogMessages}, {"Reasons of cancellations", c.Reasons},
 	}
 }
 

@@ -20,7 +20,7 @@ func Erase(e *callbackd.Erase) wire.Erase {
 
 func eraseCounts(c callbackd.EraseCounts) wire.EraseCounts {
 	return wire.EraseCounts{Sessions: c.Sessions, SessionRecords: c.Documents, Photos: c.Photos, Notes: c.Notes, Events: c.Events, Canceled: c.Canceled,
-		Attempts: c.Attempts, Idempotency: c.Idempotency, LogMessages: c.Logs, Reasons: c.Reasons}
+		Attempts: c.Attempts, Callbacks: c.Callbacks, Idempotency: c.Idempotency, LogMessages: c.Logs, Reasons: c.Reasons}
 }
 
 // EraseGroup returns an erasure over all API keys. names has the text of each key.

@@ -1263,7 +1263,7 @@ export interface Erase {
   subject: string;
   dry_run: boolean;
   state: "running" | "done";
-  phase: "find_sessions" | "find_events" | "count" | "erase" | "answers" | "logs" | "replays" | "overwrite" | "done";
+  phase: "find_sessions" | "find_events" | "count" | "erase" | "callbacks" | "answers" | "logs" | "replays" | "overwrite" | "done";
   created_at: string;
   ended_at: string | null;
   counts: EraseCounts;
@@ -1302,7 +1302,7 @@ export interface EraseGroupList {
   next: string | null;
 }
 
-/** What was erased so far; of a dry run, what would be. A dry run does not count answers of idempotency keys, log_messages and reasons. */
+/** What was erased so far; of a dry run, what would be. */
 export interface EraseCounts {
   /** Session keys. */
   sessions: number;
@@ -1314,6 +1314,8 @@ export interface EraseCounts {
   /** Pending deliveries that were canceled first. */
   canceled: number;
   attempts: number;
+  /** That were for one of the sessions. Their settings are erased, and they end. */
+  callbacks: number;
   /** Their answers and digests. The keys stay used: a repeat gets 409. */
   idempotency_keys: number;
   log_messages: number;

@@ -21,17 +21,18 @@ const (
 // count counts what erasing the next events would erase, or the session after them.
 func (r *eraseStep) count() (done bool, err error) {
 	return r.eachSession(func(session string, evs []*callbackd.Event) error {
-		c, ids := &r.erase.Progress.Counts, eventIDs(evs)
+		c := &r.erase.Progress.Counts
 		c.Events += int64(len(evs))
-		for sql, to := range map[string]*int64{
-			"SELECT count(*) FROM attempts WHERE version > 0 AND event_id ": &c.Attempts,
-			"SELECT count(*) FROM idempotency WHERE first ":                 &c.Idempotency,
-		} {
-			var n int64
-			if err := r.tx.Query(sql+r.s.d.In("$1"), func(row Row) error { return row.Scan(&n) }, ids); err != nil {
-				return err
-			}
-			*to += n
+		if len(evs) == 0 {
+			return nil
+		}
+		var n int64
+		if err := r.tx.Query("SELECT count(*) FROM attempts WHERE version > 0 AND event_id "+r.s.d.In("$1"), func(row Row) error { return row.Scan(&n) }, eventIDs(evs)); err != nil {
+			return err
+		}
+		c.Attempts += n
+		if err := r.eraseDigests(evs); err != nil {
+			return err
 		}
 		rows, err := r.s.deliveryRows(r.tx, deliveriesOf(evs))
 		for _, of := range rows {
@@ -190,29 +191,81 @@ func (r *eraseStep) eraseAttempts(evs []*callbackd.Event) error {
 
 // eraseDigests removes the hashes of the requests that published events: a person's number
 // can be guessed from a hash. A repeat with the idempotency key then fails, and does not
-// bring the data back. A batch has its hash with its first event, and the ids of a batch
-// follow each other.
+// bring the data back. A dry run only counts them.
 func (r *eraseStep) eraseDigests(evs []*callbackd.Event) error {
-	byID := eventsByID(evs)
 	var rows [][]any
 	for _, ev := range evs {
-		err := r.tx.Query("SELECT key_no, hash, first, events FROM idempotency WHERE first > $1 AND first <= $2 AND digest <> $3", func(row Row) error {
-			var key callbackd.KeyID
-			var hash, events []byte
-			var first callbackd.EventID
-			err := row.Scan(&key, &hash, &first, &events)
-			counted := first != ev.ID && byID[first] != nil // its own turn comes
-			if err == nil && key == ev.Key && !counted && slices.Contains(codec.IDs(events), ev.ID) {
-				rows = append(rows, []any{key, hash, []byte{}})
-			}
-			return err
-		}, ev.ID-callbackd.MaxBatch, ev.ID, []byte{})
+		of, err := r.digestsOf(ev)
 		if err != nil {
 			return err
 		}
+		for _, d := range of {
+			first, err := r.firstErased(d.events)
+			if err != nil {
+				return err
+			}
+			if first == ev.ID { // each digest once
+				rows = append(rows, []any{ev.Key, d.hash, []byte{}})
+			}
+		}
 	}
 	r.erase.Progress.Counts.Idempotency += int64(len(rows))
-	return r.tx.Batch("UPDATE idempotency SET digest = $3 WHERE key_no = $1 AND hash = $2", nil, rows)
+	return r.batch("UPDATE idempotency SET digest = $3 WHERE key_no = $1 AND hash = $2", rows)
+}
+
+// digest is the hash of a request that published events.
+type digest struct {
+	hash   []byte // of its idempotency key
+	events []callbackd.EventID
+}
+
+// digestsOf returns the digests of the requests that published an event. A batch has its
+// digest with its first event, and the ids of a batch follow each other.
+func (r *eraseStep) digestsOf(ev *callbackd.Event) (of []digest, err error) {
+	err = r.tx.Query("SELECT key_no, hash, events FROM idempotency WHERE first > $1 AND first <= $2 AND digest <> $3", func(row Row) error {
+		var key callbackd.KeyID
+		var hash, events []byte
+		err := row.Scan(&key, &hash, &events)
+		if ids := codec.IDs(events); err == nil && key == ev.Key && slices.Contains(ids, ev.ID) {
+			of = append(of, digest{hash, ids})
+		}
+		return err
+	}, ev.ID-callbackd.MaxBatch, ev.ID, []byte{})
+	return of, err
+}
+
+// firstErased returns the first of the events whose session is erased.
+func (r *eraseStep) firstErased(ids []callbackd.EventID) (callbackd.EventID, error) {
+	if len(ids) == 1 {
+		return ids[0], nil
+	}
+	of := map[callbackd.EventID]string{}
+	var sessions []string
+	err := r.tx.Query("SELECT id, session FROM events WHERE id "+r.s.d.In("$1"), func(row Row) error {
+		var id callbackd.EventID
+		var session string
+		err := row.Scan(&id, &session)
+		of[id], sessions = session, append(sessions, session)
+		return err
+	}, ids)
+	if err != nil {
+		return 0, err
+	}
+	are, err := r.among(sessions)
+	for _, id := range ids {
+		if session, stored := of[id]; stored && are[session] {
+			return id, err
+		}
+	}
+	return 0, err
+}
+
+// batch changes rows, unless the erasure is a dry run.
+func (r *eraseStep) batch(sql string, rows [][]any) error {
+	if r.erase.DryRun {
+		return nil
+	}
+	return r.tx.Batch(sql, nil, rows)
 }
 
 // eraseSession erases a stored session and its notes. The session may have events only.
@@ -283,7 +336,7 @@ func (r *eraseStep) eraseAnswers() (done bool, err error) {
 		rows = append(rows, []any{e.Key, a.hash, []byte{}, erasedAnswer, sealed})
 	}
 	p.Counts.Idempotency += int64(len(rows))
-	return n < eraseAnswerPage, r.tx.Batch("UPDATE answers SET digest = $3, status = $4, answer = $5 WHERE key_no = $1 AND hash = $2", nil, rows)
+	return n < eraseAnswerPage, r.batch("UPDATE answers SET digest = $3, status = $4, answer = $5 WHERE key_no = $1 AND hash = $2", rows)
 }
 
 // isErasure reports whether an answer is that of a call that started an erasure.
@@ -330,7 +383,7 @@ func (r *eraseStep) eraseLogs() (done bool, err error) {
 		}
 	}
 	p.Counts.Logs += int64(len(rows))
-	return n < eraseLogPage, r.tx.Batch("UPDATE logs SET message = $3 WHERE key_no = $1 AND id = $2", nil, rows)
+	return n < eraseLogPage, r.batch("UPDATE logs SET message = $3 WHERE key_no = $1 AND id = $2", rows)
 }
 
 // eraseReasons erases the reasons of the next cancellations that were made for one of the
@@ -372,5 +425,5 @@ func (r *eraseStep) eraseReasons() (done bool, err error) {
 		rows = append(rows, []any{re.ID, string(filter)})
 	}
 	p.Counts.Reasons += int64(len(rows))
-	return n < eraseSessionPage, r.tx.Batch("UPDATE replays SET filter = $2 WHERE id = $1", nil, rows)
+	return n < eraseSessionPage, r.batch("UPDATE replays SET filter = $2 WHERE id = $1", rows)
 }

@@ -278,7 +278,13 @@ func (s *Store) StepErase(ctx context.Context, id callbackd.EraseID, at time.Tim
 	if err != nil {
 		return step, err
 	}
-	err = s.db.Write(ctx, Deliveries, func(tx Tx) error {
+	mode := Deliveries
+	if e.Phase == callbackd.EraseCallbacks {
+		mode |= Settings
+	}
+	var ended []callbackd.CallbackID
+	defer func() { s.DropCallbacks(ended...) }()
+	err = s.db.Write(ctx, mode, func(tx Tx) error {
 		e, err := readErase(tx, store.AllKeys, id, s.d.Lock)
 		if err != nil {
 			return err
@@ -287,6 +293,7 @@ func (s *Store) StepErase(ctx context.Context, id callbackd.EraseID, at time.Tim
 		if err := r.run(); err != nil {
 			return err
 		}
+		ended = r.ended
 		step = store.EraseStep{Canceled: r.canceled, Erase: e, Waits: e.Phase == callbackd.EraseOverwrites && !overwritten}
 		ended := e.EndedAt.IsZero() && !e.Running()
 		if err := r.write(); err != nil || !ended {
@@ -305,6 +312,7 @@ type eraseStep struct {
 	erase       *callbackd.Erase
 	overwritten bool // the database has overwritten what it freed
 	canceled    []callbackd.Delivery
+	ended       []callbackd.CallbackID // callbacks that are not in force any more
 }
 
 func (r *eraseStep) run() error {
@@ -313,6 +321,7 @@ func (r *eraseStep) run() error {
 		callbackd.EraseFindsEvents:   r.findEvents,
 		callbackd.EraseDryRun:        r.count,
 		callbackd.EraseErases:        r.eraseNext,
+		callbackd.EraseCallbacks:     r.eraseCallbacks,
 		callbackd.EraseAnswers:       r.eraseAnswers,
 		callbackd.EraseLogs:          r.eraseLogs,
 		callbackd.EraseReplays:       r.eraseReasons,

@@ -62,6 +62,9 @@ func (s *suite) plant() (p planted) {
 	}
 	p.events, err = s.Accept(s.ctx(), b)
 	s.must(err)
+	own := given("https://c.example/"+markText, ev2)
+	own.Payload = []byte(`{"name":"` + markText + `","vin":"` + markVIN + `"}`)
+	s.must(second(s.Accept(s.ctx(), store.Batch{Key: s.key.ID, At: at, Events: []store.NewEvent{{Type: callbackd.SMSProcess, Session: key, Data: []byte("{}"), Callback: own}}})))
 	s.attempts(p.cb.ID)
 	p.pending = append(s.fresh(p.cb.ID), s.dueOf(callbackd.Retries, p.cb.ID)...)
 	s.cancelOne(key)

@@ -1374,7 +1374,7 @@ class Erase(t.TypedDict):
     subject: str
     dry_run: bool
     state: t.Literal["running", "done"]
-    phase: t.Literal["find_sessions", "find_events", "count", "erase", "answers", "logs", "replays", "overwrite", "done"]
+    phase: t.Literal["find_sessions", "find_events", "count", "erase", "callbacks", "answers", "logs", "replays", "overwrite", "done"]
     created_at: str
     ended_at: str | None
     counts: EraseCounts
@@ -1415,7 +1415,7 @@ class EraseGroupList(t.TypedDict):
 
 
 class EraseCounts(t.TypedDict):
-    """What was erased so far; of a dry run, what would be. A dry run does not count answers of idempotency keys, log_messages and reasons."""
+    """What was erased so far; of a dry run, what would be."""
 
     # Session keys.
     sessions: int
@@ -1427,6 +1427,8 @@ class EraseCounts(t.TypedDict):
     # Pending deliveries that were canceled first.
     canceled: int
     attempts: int
+    # That were for one of the sessions. Their settings are erased, and they end.
+    callbacks: int
     # Their answers and digests. The keys stay used: a repeat gets 409.
     idempotency_keys: int
     log_messages: int
