@@ -35,6 +35,16 @@ func (c *Callback) Ref() string {
 	return string(c.Event)
 }
 
+// Path returns the path of the API for what is called of of the callback, such as "/resume", or
+// for the callback itself when of is empty. It has the name of one that is not the default.
+func (c *Callback) Path(of string) string {
+	path := "/v1/callbacks/" + c.Ref() + of
+	if !c.OfSession() && c.Name != DefaultName {
+		path += "?name=" + c.Name
+	}
+	return path
+}
+
 // SampleType returns the type of the events that test the callback.
 func (c *Callback) SampleType() EventType {
 	if c.OfSession() {

@@ -71,7 +71,7 @@ func (a *API) testAuth(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	if cb.Policy.Auth == nil {
-		return callbackd.Errorf(callbackd.KindConflict, "The callback has no policy.auth, so there is nothing to try. POST /v1/callbacks/%s/auth/rotate sets it.", cb.Ref())
+		return callbackd.Errorf(callbackd.KindConflict, "The callback has no policy.auth, so there is nothing to try. POST %s sets it.", cb.Path("/auth/rotate"))
 	}
 	if err := a.Tests.AllowTest(c.key.ID, time.Now()); err != nil {
 		return err

@@ -95,7 +95,7 @@ func (a *API) createCallback(w http.ResponseWriter, c *call) error {
 	}
 	show := func(cb *callbackd.Callback) ([]byte, error) {
 		if !sameSetting(cb, &b) || given && cb.Secrets[0].Value != b.Secrets[0].Value {
-			return nil, keyed{callbackd.Errorf(callbackd.KindConflict, "Your API Key has another callback setting for the event %s already. PUT /v1/callbacks/%s updates it.", cb.Event, cb.Event), c.key.APIKey}
+			return nil, keyed{callbackd.Errorf(callbackd.KindConflict, "Your API Key has another callback setting for the event %s already. PUT %s updates it.", cb.Event, cb.Path("")), c.key.APIKey}
 		}
 		return marshal(a.withKey(c, cb))
 	}
@@ -249,7 +249,7 @@ func (a *API) replaceCallback(w http.ResponseWriter, c *call) error {
 	}
 	b.Key, b.Event = c.key.ID, ev
 	if len(b.Secrets) > 0 {
-		return callbackd.Invalid("secret is given when a callback is created, or to POST /v1/callbacks/%s/secret/rotate.", ev)
+		return callbackd.Invalid("secret is given when a callback is created, or to POST %s.", b.Path("/secret/rotate"))
 	}
 	b.Secrets = newSecrets()
 	if err := a.Tests.AllowChange(c.key.ID, time.Now()); err != nil {
@@ -340,7 +340,7 @@ func (a *API) getSecret(w http.ResponseWriter, c *call) error {
 		return err
 	}
 	if cb.OfSession() {
-		return callbackd.Errorf(callbackd.KindConflict, "The secret of a callback for one session is shown once, in the answer to the call that made it. POST /v1/callbacks/%s/secret/rotate makes another one.", cb.Ref())
+		return callbackd.Errorf(callbackd.KindConflict, "The secret of a callback for one session is shown once, in the answer to the call that made it. POST %s makes another one.", cb.Path("/secret/rotate"))
 	}
 	a.answerSecret(w, c, cb)
 	return nil

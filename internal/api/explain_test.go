@@ -341,3 +341,17 @@ func TestWhyADeliveryWasStopped(t *testing.T) {
 	s.until("the end", func() bool { return s.explain(d).State == "failed" })
 	has(t, s.explain(d), "failed", "The only attempt failed at", "answered 500; the receiver wants no further attempt of this delivery (callback-control: stop).")
 }
+
+// What a message says to call is about the callback that it is about, and not about the default
+// one of the event.
+func TestAdviceNamesTheCallback(t *testing.T) {
+	s := start(t)
+	s.register("SESSION:COMPLETE", "https://a.example/", `,"name":"audit"`)
+	at := "/v1/callbacks/SESSION:COMPLETE"
+	s.call("POST", at+"/pause?name=audit", "").ok(200)
+	d := s.publish("SESSION:COMPLETE", "S", `{}`).delivery(1)
+	contains(t, "the advice", s.explain(d).Next, "POST "+at+"/resume?name=audit")
+	s.call("POST", "/v1/callbacks", `{"event":"SESSION:COMPLETE","url":"https://b.example/","name":"audit"}`).says(409, "PUT "+at+"?name=audit updates it")
+	s.call("PUT", at+"?name=audit", `{"url":"https://a.example/","secret":"known already"}`).says(400, "POST "+at+"/secret/rotate?name=audit")
+	s.call("POST", at+"/auth/test?name=audit", "").says(409, "POST "+at+"/auth/rotate?name=audit")
+}

@@ -330,7 +330,7 @@ func (e *explainer) advise(v *store.DeliveryView, a *callbackd.Attempt) {
 	case callbackd.FaultQuery:
 		e.next("Change the callback's method to POST, then send it again: POST /v1/deliveries/%s/retry.", v.ID)
 	case callbackd.FaultAuth:
-		e.next("Correct policy.auth.oauth2, or ask the provider of the tokens why it refuses. POST /v1/callbacks/%s/auth/test says what it answers now.", v.Callback.Ref())
+		e.next("Correct policy.auth.oauth2, or ask the provider of the tokens why it refuses. POST %s says what it answers now.", v.Callback.Path("/auth/test"))
 	case callbackd.FaultLocal, callbackd.FaultProxy:
 		e.next("Nothing is wrong with the receiver; the operator's log has the reason.")
 	}

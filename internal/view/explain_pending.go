@@ -33,7 +33,7 @@ func (e *explainer) pending(v *store.DeliveryView, d *callbackd.Diagnosis, older
 	if cb.Paused() {
 		p := pauses[cb.Pause.Reason]
 		e.add(IsPaused, cb.Pause.At, time.Time{}, "The callback has been paused since %s: %s.", humanize.Time(cb.Pause.At), p.why)
-		e.next("%s POST /v1/callbacks/%s/resume does it.", p.advice, cb.Ref())
+		e.next("%s POST %s does it.", p.advice, cb.Path("/resume"))
 	}
 	if closed := cb.StillClosed(e.now); closed.After(d.ClosedUntil) {
 		d.ClosedUntil = closed // another node sends, and did not answer
@@ -83,7 +83,7 @@ func (e *explainer) receiver(cb *callbackd.Callback, d *callbackd.Diagnosis, rec
 			e.next("%s", cmp.Or(addressAdvice[receiver.LastFault], "Fix the receiver; callbackd finds out by itself when it is back."))
 		case w.Reason == callbackd.WaitForReceiver:
 			e.add(AskedToWait, time.Time{}, w.Until, "The receiver asked for no requests (Retry-After); nothing is sent to it before %s.", humanize.Time(w.Until))
-			e.next("Wait. To send earlier, resume the callback: POST /v1/callbacks/%s/resume.", cb.Ref())
+			e.next("Wait. To send earlier, resume the callback: POST %s.", cb.Path("/resume"))
 		case w.Reason.OfOrigin() && !d.Busy && !onProbation:
 			onProbation = true
 			e.probation(cb, d, w)
