@@ -200,9 +200,16 @@ func authText[T ~string](name string, to *T, most int, what string, ok func(stri
 	})
 }
 
+// pemField reads PEM. Line ends and space around it are read as one spelling of them: a form
+// sends other ones than it was shown, and the same credentials must not count as new.
 func pemField[T ~string](name string, to *T) request.Field {
 	return authText(name, to, callbackd.MaxAuthPEM, "PEM, which begins with -----BEGIN", func(s string) bool {
 		return s == callbackd.Mask || strings.Contains(s, "-----BEGIN ")
+	}).Check(func(string) error {
+		if *to != callbackd.Mask {
+			*to = T(strings.TrimSpace(strings.ReplaceAll(string(*to), "\r\n", "\n")) + "\n")
+		}
+		return nil
 	}).Optional()
 }
 

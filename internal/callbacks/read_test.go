@@ -1,6 +1,8 @@
 package callbacks_test
 
 import (
+	"net/url"
+	"strings"
 	"testing"
 
 	"callbackd"
@@ -50,5 +52,27 @@ func TestNoOrderWaitIsAChoice(t *testing.T) {
 	}
 	if got.Policy.OrderWait != callbackd.NoOrderWait {
 		t.Errorf("order=0s makes the order wait %v, want %v", got.Policy.OrderWait, callbackd.NoOrderWait)
+	}
+}
+
+// A browser sends the lines of a form with other ends than it was shown.
+func TestLineEndsOfAFormDoNotChangeCredentials(t *testing.T) {
+	const pem = "-----BEGIN X-----\nAA==\n-----END X-----\n"
+	read := func(pem string) *callbackd.Auth {
+		fields := url.Values{"policy[auth][tls][cert]": {pem}, "policy[auth][tls][key]": {pem}, "policy[auth][tls][ca]": {pem}}
+		cb, err := readForm(t, "&"+fields.Encode())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cb.Policy.Auth
+	}
+	want := &callbackd.Auth{TLS: &callbackd.ClientTLS{Cert: pem, Key: pem, CA: pem}}
+	for _, text := range []string{pem, strings.ReplaceAll(pem, "\n", "\r\n"), strings.TrimSpace(pem), "\n" + pem + "\n"} {
+		if got := read(text); !got.Same(want) {
+			t.Errorf("%q is read as %+v", text, got.TLS)
+		}
+	}
+	if got := read(callbackd.Mask); got.TLS.Key != callbackd.Mask {
+		t.Errorf("the mask is read as %q", got.TLS.Key)
 	}
 }
