@@ -16,8 +16,8 @@ const (
 	// smaller only when something is refused: clients that send single events on fewer
 	// connections wait for each other, and no longer than that.
 	firstAccepting = 256
-	// MinAccepting is always allowed. So a client that sends single events on fewer
-	// connections is never refused, however slow the disk is.
+	// MinAccepting is always allowed, and to each of up to four keys. So a client that sends
+	// single events on fewer connections is never refused, however slow the disk is.
 	MinAccepting = 64
 	maxAccepting = 4096
 	// MinCalls is how many calls are always allowed, however many events they have. So
@@ -196,17 +196,17 @@ func (o *Overload) hasRoom(key string, events int) bool {
 	if o.byKey[key] == 0 {
 		keys++
 	}
-	// All shares together are the limit. Arrays may go over them, but not over twice the
-	// limit by more than one array.
-	if o.byKey[key] < limit/keys && (events == 1 || o.events < 2*limit) {
-		return true
-	}
-	o.refused = true
-	return false
+	// All shares together are the limit, or firstAccepting when that is more: a client on
+	// MinAccepting connections is not refused because of three others. Arrays may go over the
+	// shares, but not over twice the limit by more than one array.
+	share := max(limit/keys, min(MinAccepting, firstAccepting/keys))
+	return o.byKey[key] < share && (events == 1 || o.events < 2*limit)
 }
 
-// refusal returns the error of a call without room.
+// refusal returns the error of a call without room, and notes for the present interval that there
+// was one. mu is held.
 func (o *Overload) refusal() error {
+	o.refused = true
 	return &callbackd.Error{
 		Kind: callbackd.KindUnavailable, Limit: callbackd.LimitOverload, RetryAfter: time.Duration(1+rand.N(maxOverloadRetry)) * time.Second,
 		Message: "More events come than callbackd can store in time. Nothing of this call was accepted; send it again after the time in Retry-After.",

@@ -157,6 +157,32 @@ func TestOverloadIsDividedByKey(t *testing.T) {
 	})
 }
 
+// Clients on 64 connections are not refused because another key's arrays keep the store busy.
+func TestOthersKeepTheirRoomBesideArrays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSlowStore(10 * time.Millisecond)
+		s.offer(t, map[string]int{"flood": 5000}, 5*time.Second)
+		if _, limit, _ := s.o.Figures(); limit > 2*front.MinAccepting {
+			t.Errorf("in an overload the limit is %d", limit)
+		}
+		for range front.MinCalls {
+			if _, err := s.o.Begin(t.Context(), "arrays", 1000); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, key := range []string{"a", "b", "c"} {
+			for i := range front.MinAccepting {
+				if _, err := s.o.Begin(t.Context(), key, 1); err != nil {
+					t.Fatalf("call %d of key %s is refused", i+1, key)
+				}
+			}
+			if s.o.Check(key) == nil {
+				t.Errorf("one more call of key %s is not refused", key)
+			}
+		}
+	})
+}
+
 // A store that does not answer at all is an overload too, but MinAccepting calls may wait.
 func TestOverloadOfAStoreThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
