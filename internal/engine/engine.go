@@ -279,6 +279,7 @@ func (e *Engine) CallbackChanged(id callbackd.CallbackID) {
 	defer e.mu.Unlock()
 	if q := e.queues[id]; q != nil {
 		q.setting.stale = true
+		q.setting.changes++
 		e.readMore(q)
 	}
 }
@@ -354,6 +355,10 @@ func (e *Engine) nextReady() (q *callbackQueue, class int, ok bool) {
 // Otherwise q has its turn again when what it waits for has happened.
 func (e *Engine) startNext(q *callbackQueue, class int, now time.Time) {
 	if q.stage != serving {
+		return
+	}
+	if q.setting.isOutdated() { // it joins the line again when it was read
+		e.passTurn(q, now)
 		return
 	}
 	g := e.gate(q, class, now)

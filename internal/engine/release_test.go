@@ -169,3 +169,32 @@ func TestWhatIsMadeDueGoesThroughTheRamp(t *testing.T) {
 		}
 	})
 }
+
+// A change counts from its answer on, although the engine has yet to read it: no attempt starts
+// with the setting from before.
+func TestAChangeCountsBeforeItIsRead(t *testing.T) {
+	bubble(t, engine.Options{}, func(r *rig) {
+		h := r.hooks(true)
+		r.set(ok)
+		cb := r.callback(ev1, callbackd.Policy{})
+		r.publish(ev1, "s")
+		time.Sleep(time.Second)
+		h.hook(func(op string, _ callbackd.CallbackID) error {
+			if op == "callback" {
+				time.Sleep(time.Second)
+			}
+			return nil
+		})
+		r.pause(cb, callbackd.PausedByUser)
+		r.publish(ev1, "s")
+		time.Sleep(time.Minute)
+		if n := len(r.of(cb)); n != 1 {
+			t.Errorf("%d attempts, of which one was before the pause", n)
+		}
+		r.pause(cb, callbackd.NotPaused)
+		time.Sleep(time.Minute)
+		if n := len(r.of(cb)); n != 2 {
+			t.Errorf("%d attempts after the pause, want 2", n)
+		}
+	})
+}

@@ -13,6 +13,8 @@ import (
 type setting struct {
 	cb      *callbackd.Callback // nil until it was read
 	stale   bool                // cb must be read again
+	changes int                 // how many changes the engine was told of
+	read    int                 // how many of them cb has
 	pause   pauseState
 	limiter *rate.Limiter // nil: the policy has no rate
 	// releasing means that deliveries that wait for a later time are being made due
@@ -30,6 +32,10 @@ const (
 )
 
 func (s *setting) isPaused() bool { return s.pause != notPaused }
+
+// isOutdated reports whether cb was changed since it was read. No attempt starts with it: who
+// got the answer to a change may count on it.
+func (s *setting) isOutdated() bool { return s.read < s.changes }
 
 // updatePause takes the pause from the callback, unless the store may not know it yet.
 func (s *setting) updatePause() {
@@ -89,6 +95,7 @@ func (q *callbackQueue) mayHang() bool {
 
 func (e *Engine) readCallback(q *callbackQueue, _ time.Time) storeRead {
 	q.setting.stale = false // a change during the read sets it again
+	changes := q.setting.changes
 	return func(ctx context.Context) (func(time.Time), error) {
 		cb, err := e.options.Queue.CallbackByID(ctx, q.id)
 		if err != nil {
@@ -97,7 +104,11 @@ func (e *Engine) readCallback(q *callbackQueue, _ time.Time) storeRead {
 			e.mu.Unlock()
 			return nil, err
 		}
-		return func(now time.Time) { e.applySetting(q, cb, now) }, nil
+		return func(now time.Time) {
+			q.setting.read = changes
+			e.applySetting(q, cb, now)
+			q.joinReady(e) // also when a newer setting was known
+		}, nil
 	}
 }
 
