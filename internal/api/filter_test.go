@@ -96,3 +96,31 @@ func TestAFilterOfSessionsIsTried(t *testing.T) {
 	equal(t, "how many match", got.Matching, 1)
 	equal(t, "the term that failed without a session", got.Data[0].Failed, `session.options.client_id eq "c-7" (missing)`)
 }
+
+func TestEachCallbackThatAnEventDidNotGoToIsExplained(t *testing.T) {
+	onBothStores(t, eachCallbackThatAnEventDidNotGoToIsExplained)
+}
+
+// An event is explained for the callbacks of its session too, and for one that was deleted after
+// it had withheld the event.
+func eachCallbackThatAnEventDidNotGoToIsExplained(t *testing.T, on func(*setup)) {
+	s := start(t, on)
+	s.register("SESSION:COMPLETE", "https://a.example/", `,"policy":{"filter":{"data.grade":{"lt":3}}}`)
+	ev := decode[wire.Accepted](s.call("POST", "/v1/events", `{"event":"SESSION:COMPLETE","session_key":"S","data":{"grade":4},
+		"callback":{"url":"https://b.example/","policy":{"filter":{"data.grade":{"gt":5}}}}}`).ok(202))
+	s.call("POST", "/v1/events", `{"event":"SESSION:COMPLETE","session_key":"S","data":{"grade":1},
+		"callback":{"url":"https://c.example/","events":["SESSION:COMPLETE"]}}`).ok(202)
+	s.call("POST", "/v1/events", `{"event":"SESSION:COMPLETE","session_key":"S","data":{"grade":1},
+		"callback":{"url":"https://c.example/","events":["SESSION:STATUS_CHANGE"]}}`).ok(202)
+	explained := func() (out []string) {
+		for _, e := range decode[wire.EventExplanation](s.call("GET", "/v1/events/"+ev.ID+"/explain", "").ok(200)).Data {
+			out = append(out, e.Reasons[0].Code+" "+e.CallbackName)
+		}
+		return out
+	}
+	want := []string{"filtered default", "filtered 2", "not_registered_yet 3"}
+	equal(t, "the explanations", explained(), want)
+	s.call("DELETE", "/v1/callbacks/2", "").ok(200)
+	s.call("DELETE", "/v1/callbacks/SESSION:COMPLETE", "").ok(200)
+	equal(t, "the explanations after a deletion", explained(), want)
+}

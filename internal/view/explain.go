@@ -90,7 +90,8 @@ func Explain(ctx context.Context, from Reader, diagnose Diagnosis, key callbackd
 }
 
 // ExplainEvent says why an event did or did not go to a callback. When callback is 0, it
-// does so for all targets of the event and all callbacks of its type.
+// does so for all targets of the event, those that withheld it, and all callbacks in force that
+// are for such an event.
 func ExplainEvent(ctx context.Context, from Reader, diagnose Diagnosis, key callbackd.KeyID, id callbackd.EventID, callback callbackd.CallbackID, now time.Time) ([]wire.Explanation, error) {
 	ev, err := from.Event(ctx, key, id)
 	if err != nil {
@@ -98,16 +99,9 @@ func ExplainEvent(ctx context.Context, from Reader, diagnose Diagnosis, key call
 	}
 	ids := []callbackd.CallbackID{callback}
 	if callback == 0 {
-		ids = slices.Clone(ev.Targets)
-		inForce, err := from.ListCallbacks(ctx, store.CallbackQuery{Key: key, Event: ev.Type})
-		if err != nil {
+		if ids, err = concerned(ctx, from, ev); err != nil {
 			return nil, err
 		}
-		for _, cb := range inForce.Callbacks {
-			ids = append(ids, cb.ID)
-		}
-		slices.Sort(ids)
-		ids = slices.Compact(ids)
 	}
 	out := []wire.Explanation{}
 	for _, cbID := range ids {
@@ -120,7 +114,10 @@ func ExplainEvent(ctx context.Context, from Reader, diagnose Diagnosis, key call
 			continue
 		}
 		cb, err := from.CallbackByID(ctx, cbID)
-		if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && cb.Key != key {
+		if callbackd.KindOf(err) == callbackd.KindNotFound && callback == 0 {
+			continue // it withheld the event, and is not stored any more
+		}
+		if callbackd.KindOf(err) == callbackd.KindNotFound || err == nil && cb.Key != ev.Key {
 			return nil, callbackd.Errorf(callbackd.KindNotFound, "There is no callback %d; GET /v1/callbacks/:event/policy shows the numbers.", cbID)
 		}
 		if err != nil {
@@ -129,6 +126,28 @@ func ExplainEvent(ctx context.Context, from Reader, diagnose Diagnosis, key call
 		out = append(out, *notATarget(ev, cb, now))
 	}
 	return out, nil
+}
+
+// concerned returns the callbacks that an event is explained for: its targets, those that withheld
+// it, and those in force that are for such events, of all sessions or of its own.
+func concerned(ctx context.Context, from Reader, ev *callbackd.Event) ([]callbackd.CallbackID, error) {
+	ids := slices.Clone(ev.Targets)
+	for _, w := range ev.Withheld {
+		ids = append(ids, w.Callback)
+	}
+	for _, q := range []store.CallbackQuery{{Key: ev.Key, Event: ev.Type}, {Key: ev.Key, Session: ev.Session}} {
+		inForce, err := from.ListCallbacks(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		for _, cb := range inForce.Callbacks {
+			if cb.Takes(ev.Type, ev.Session) {
+				ids = append(ids, cb.ID)
+			}
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids), nil
 }
 
 // erased says that nothing is left to send, when the data of an event was erased.
