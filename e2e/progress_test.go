@@ -42,6 +42,7 @@ func TestLongCommandsShowTheirProgressOnATerminal(t *testing.T) {
 		{"fsck", "[##############################] 3/3 events", "every delivery is in exactly one state", []string{"fsck", "--data", dir}},
 		{"backup", "] ", "Copied", []string{"backup", "--data", dir, "--to", filepath.Join(t.TempDir(), "copy")}},
 		{"export", " %, ", "exported", []string{"export", "events", "--data", dir, "--out", filepath.Join(t.TempDir(), "events")}},
+		{"audit verify", "] 3/3 entries", "no entry was changed, added or removed", []string{"audit", "verify", "--data", dir}},
 		{"reseal", " %, ", "Nothing in the store needs another key", []string{"keyset", "reseal", "--data", dir}},
 		{"replay", "/3 deliveries, running", "made due", []string{"replay", "start", "--state", "delivered", "--rate", "1", "--follow", "--server", cl.Base}},
 		{"simulate", "/2 sessions, ", "events in", []string{"simulate", "--sessions", "2", "--speed", "max", "--server", cl.Base}},

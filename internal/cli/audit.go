@@ -14,6 +14,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/humanize"
+	"callbackd/internal/progress"
 	"callbackd/internal/store"
 	"callbackd/internal/view"
 	"callbackd/wire"
@@ -221,7 +222,9 @@ func (c *auditVerifyCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
-	report, err := s.VerifyAudit(e.ctx, heads, nil)
+	bar := progress.New(e.stderr, "entries", humanize.Number[int64])
+	report, err := s.VerifyAudit(e.ctx, heads, func(done, total int64) bool { bar.Show(done, total, ""); return true })
+	bar.Clear()
 	names := map[callbackd.KeyID]string{}
 	if err == nil {
 		var keys []callbackd.Key

@@ -19,7 +19,7 @@ type verifiedStore struct {
 	err   error
 }
 
-func (s *verifiedStore) VerifyAudit(ctx context.Context, _ []callbackd.AuditHead, _ func() bool) (*store.AuditReport, error) {
+func (s *verifiedStore) VerifyAudit(ctx context.Context, _ []callbackd.AuditHead, _ store.AuditStep) (*store.AuditReport, error) {
 	s.times++
 	return &store.AuditReport{}, errors.Join(s.err, ctx.Err())
 }

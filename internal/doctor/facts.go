@@ -69,7 +69,7 @@ func read(ctx context.Context, s *Settings, m *Machine, o Opener) (f facts) {
 	}
 	f.readErr = errors.Join(f.readErr, f.callbacks(ctx, st))
 	end := m.Now().Add(walkTime)
-	f.audit, f.auditErr = st.VerifyAudit(ctx, nil, func() bool { return m.Now().After(end) })
+	f.audit, f.auditErr = st.VerifyAudit(ctx, nil, func(_, _ int64) bool { return !m.Now().After(end) })
 	if err := st.Close(); err != nil && f.readErr == nil {
 		f.readErr = err
 	}

@@ -15,10 +15,14 @@ type Audits interface {
 	// ListAudit returns entries, newest first: by At, then by key, then by Number,
 	// descending.
 	ListAudit(ctx context.Context, q AuditQuery) (AuditPage, error)
-	// VerifyAudit checks all chains, and the noted heads. When enough, asked now and then,
-	// returns true, the check ends and the report is Partly; nil checks everything.
-	VerifyAudit(ctx context.Context, heads []callbackd.AuditHead, enough func() bool) (*AuditReport, error)
+	// VerifyAudit checks all chains, and the noted heads. It calls step now and then with how
+	// many of how many entries are checked. When step returns false the check ends and the
+	// report is Partly. A step of nil checks everything.
+	VerifyAudit(ctx context.Context, heads []callbackd.AuditHead, step AuditStep) (*AuditReport, error)
 }
+
+// AuditStep is told how many of how many entries are checked, and says whether to go on.
+type AuditStep func(done, total int64) bool
 
 // Servers audits what concerns a server as a whole. server names its machine.
 type Servers interface {

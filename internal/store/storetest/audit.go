@@ -343,11 +343,13 @@ func second2(n int, err error) int {
 // auditPartly checks the log only until it is enough, which it is after the chain of no key.
 func (s *suite) auditPartly() {
 	s.newCallback(s.key, ev1, "default")
-	all, err := s.VerifyAudit(s.ctx(), nil, nil)
+	var last [2]int64
+	all, err := s.VerifyAudit(s.ctx(), nil, func(done, total int64) bool { last = [2]int64{done, total}; return true })
 	s.must(err)
 	s.equal("whether all of it is a part", all.Partly, false)
+	s.equal("the last step", last, [2]int64{all.Entries, all.Entries})
 	asked, first := int64(0), all.Chains[0]
-	part, err := s.VerifyAudit(s.ctx(), nil, func() bool { asked++; return asked > 1 })
+	part, err := s.VerifyAudit(s.ctx(), nil, func(_, _ int64) bool { asked++; return asked == 1 })
 	s.must(err)
 	s.equal("a part of the check", []any{part.Partly, part.Entries, part.FaultN}, []any{true, first.Last - first.First + 1, int64(0)})
 	if all.Entries <= part.Entries {
