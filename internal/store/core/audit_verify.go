@@ -1,9 +1,10 @@
 package core
 
 import (
+	"context"
+
 	"callbackd"
 	"callbackd/internal/store"
-	"context"
 )
 
 // VerifyAudit is part of [store.Audits].
