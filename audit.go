@@ -56,6 +56,9 @@ const (
 
 	AuditOptionsChanged  AuditAction = "server.options_changed"   // a server started with others than the last time
 	AuditLogLevelChanged AuditAction = "server.log_level_changed" // of a running server
+
+	AuditKeysetChanged  AuditAction = "keyset.changed"  // the file with the keys that seal secrets
+	AuditKeysetResealed AuditAction = "keyset.resealed" // secrets in the store were sealed with the primary key
 )
 
 // AuditActions lists the actions.
@@ -69,6 +72,7 @@ var AuditActions = []AuditAction{
 	AuditTokenCreated, AuditTokenRevoked,
 	AuditLinkCreated, AuditLinkUsed, AuditSignedIn, AuditSignedOut,
 	AuditOptionsChanged, AuditLogLevelChanged,
+	AuditKeysetChanged, AuditKeysetResealed,
 }
 
 // Valid reports whether the action is one of AuditActions.

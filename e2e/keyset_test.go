@@ -93,6 +93,10 @@ func TestKeysetRotationUnderLoad(t *testing.T) {
 	if out := k.do("keyset list"); strings.Count(out, "\n") != 2 {
 		t.Errorf("more than one key after prune:\n%s", out)
 	}
+	if out := k.do("audit list --action keyset.changed", id+"* → "+id+"*\n", "by command line"); strings.Count(out, "keyset.changed") != 3 {
+		t.Errorf("rotate, promote and prune are in the audit log as\n%s", out)
+	}
+	k.do("audit list --action keyset.resealed", id, "secrets: – → ")
 	if _, err := cl.CreateCallback(t.Context(), client.NewCallback{Event: event, Name: "later", URL: sk.URL}); err != nil {
 		t.Error(err) // what the server seals now
 	}

@@ -157,7 +157,7 @@ func (o *operator) changeLevel(r *http.Request, next slog.Level) {
 	}
 	ctx := store.WithActor(r.Context(), callbackd.Actor{Kind: callbackd.ActorOperator, Address: front.ClientText(r)})
 	o.a.audit(ctx, func(ctx context.Context) error {
-		return o.a.store.NoteLogLevel(ctx, hostname(), obs.LevelName(before), obs.LevelName(next))
+		return o.a.store.Note(ctx, callbackd.AuditLogLevelChanged, hostname(), callbackd.AuditState{"log_level": obs.LevelName(before)}, callbackd.AuditState{"log_level": obs.LevelName(next)})
 	})
 }
 

@@ -158,7 +158,9 @@ func (away) Backlogs(context.Context, time.Time) (callbackd.Backlogs, error) {
 func (away) PendingCallbacks(context.Context) ([]callbackd.PendingCallback, error) {
 	return nil, errAway
 }
-func (away) NoteLogLevel(context.Context, string, string, string) error { return errAway }
+func (away) Note(context.Context, callbackd.AuditAction, string, callbackd.AuditState, callbackd.AuditState) error {
+	return errAway
+}
 func (away) TakeLogin(context.Context, [32]byte) (*store.Login, error) {
 	return nil, errAway
 }

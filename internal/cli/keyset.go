@@ -186,6 +186,7 @@ func (c *keysetRotateCmd) Run(e *env) error {
 	if err != nil {
 		return err
 	}
+	c.noteKeyset(e, &k)
 	fmt.Fprintf(e.stdout, "Added the key %s to %s. It seals nothing yet.\n", id, k.file)
 	if c.Primary {
 		return c.promote(e, k.file, id)
@@ -215,9 +216,10 @@ const promoteWait = 5 * app.KeysetEvery
 // promote makes a key the primary one, and waits until servers on this machine seal with
 // it.
 func (d *dataFlag) promote(e *env, file string, id callbackd.SealingKey) error {
+	var k keyset
 	for deadline := time.Now().Add(promoteWait); ; {
-		k, err := d.keyset(e.ctx)
-		if err != nil {
+		var err error
+		if k, err = d.keyset(e.ctx); err != nil {
 			return err
 		}
 		err = k.CheckPromote(id, k.nodes)
@@ -231,6 +233,7 @@ func (d *dataFlag) promote(e *env, file string, id callbackd.SealingKey) error {
 	if err := seal.Promote(file, id); err != nil {
 		return err
 	}
+	d.noteKeyset(e, &k)
 	clock.Sleep(e.ctx, app.KeysetEvery+app.KeysetEvery/4)
 	_, err := fmt.Fprintf(e.stdout, "The key %s is the primary one in %s. Servers that use this file seal with it now.\nSeal what is stored with it too:\n  %s\n", id, file, d.command("keyset reseal"))
 	return err
@@ -287,6 +290,10 @@ func (c *keysetResealCmd) reseal(e *env, s store.Store) error {
 			fmt.Fprintln(e.stdout, line)
 		}
 	})
+	if counts.Resealed > 0 {
+		noted := s.Note(context.WithoutCancel(e.ctx), callbackd.AuditKeysetResealed, primary.String(), nil, callbackd.AuditState{"secrets": counts.Resealed})
+		err = errors.Join(err, noted)
+	}
 	if err != nil {
 		return fmt.Errorf("%s secrets were sealed with the key %s; start the command again to go on: %w", humanize.Number(counts.Resealed), primary, err)
 	}
@@ -362,6 +369,7 @@ func (c *keysetPruneCmd) Run(e *env) error {
 	if err := seal.Remove(k.file, ids...); err != nil {
 		return err
 	}
+	c.noteKeyset(e, &k)
 	_, err = fmt.Fprintf(e.stdout, "Removed from %s: %s\nBackups that were made before `keyset reseal` still need what was removed: keep the keyset that belongs to each of them as long as the backup.\n", k.file, strings.Join(names, " "))
 	return err
 }

@@ -32,8 +32,9 @@ type Servers interface {
 	// entry only when its options are others than those of the one that it replaces. at is
 	// when it started. The store remembers MaxServers servers.
 	NoteOptions(ctx context.Context, server string, options []callbackd.ServerOption, at time.Time) error
-	// NoteLogLevel audits a change of what a running server logs.
-	NoteLogLevel(ctx context.Context, server, before, after string) error
+	// Note audits a change of something outside of the store: of what a running server logs, or
+	// of a keyset. subject names the machine or the file.
+	Note(ctx context.Context, action callbackd.AuditAction, subject string, before, after callbackd.AuditState) error
 }
 
 // AuditQuery chooses entries. Zero members choose all.

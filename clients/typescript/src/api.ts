@@ -260,6 +260,9 @@ export type DeliveryID = string;
 /** Such as "30s", "2h" or "1d12h"; a number counts as seconds. */
 export type Duration = string;
 
+/** A duration, or an empty text for none. */
+export type DurationOrNone = string;
+
 export type DurationText = string;
 
 export interface CallbackUpdate {
@@ -311,9 +314,9 @@ export interface NewPolicy {
   /** How requests are signed, with HMAC-SHA256: `standard` is Standard Webhooks (the default); `github` is `X-Hub-Signature-256`, as GitHub signs; `hmac-hex:X-Signature` puts the digest of the body, in hex, into the header X-Signature, or any other. The last two use the text of the newest secret as the key; for GET and DELETE they sign the query. One scheme, or an array of them. */
   signing?: Array<SigningScheme>;
   /** How long after it may be sent a delivery expires, from 1s to 30d: then no attempt starts any more, and it ends as `expired`. It counts from the event's `deliver_at`, and without one from its acceptance. When the event has an `expires_at`, the earlier one counts. A change applies to events that are accepted from then on. The default is never; so is an empty text. */
-  ttl?: DurationText;
+  ttl?: DurationOrNone;
   /** How soon after the last event for the callback the next one is expected, from 1m to 30d: a longer silence is an incident and fires `SILENCE`. It counts from when it was set at the earliest. In a callback for `SILENCE` it is about all events of the API key. The default is whenever; so is an empty text. */
-  expect?: DurationText;
+  expect?: DurationOrNone;
   /** The callbacks of the API key with the same group get the events of a session in the order of their sequence numbers, across event types. `auto` groups the callbacks at one origin. An empty text is no group. */
   order_group?: string;
   /** Which events go to the callback; the default is all. Judged when an event is accepted. `GET /v1/events/{id}/explain` names the term that failed, and a replay can send the event all the same. */
@@ -393,7 +396,7 @@ export interface BearerAuth {
 
 /** For https only. All texts but server_name are PEM. */
 export interface ClientTLS {
-  /** The client certificate, and the intermediate ones behind it. */
+  /** The client certificate, and the intermediate ones behind it. It is shown as it is, so a private key in it is refused. */
   cert?: string;
   /** The private key of cert, without a passphrase. */
   key?: string;
@@ -1373,7 +1376,7 @@ export interface Log {
   count: number;
 }
 
-export type AuditAction = "key.created" | "key.changed" | "key.rotated" | "key.revoked" | "callback.created" | "callback.replaced" | "callback.deleted" | "callback.paused" | "callback.resumed" | "callback.secret_rotated" | "callback.auth_rotated" | "replay.started" | "replay.paused" | "replay.resumed" | "replay.canceled" | "deliveries.canceled" | "delivery.resent" | "erasure.started" | "erasure.ended" | "incident.acknowledged" | "incident.muted" | "session.changed" | "session.removed" | "session.sms_resent" | "token.created" | "token.revoked" | "console.link_created" | "console.link_used" | "console.signed_in" | "console.signed_out" | "server.options_changed" | "server.log_level_changed";
+export type AuditAction = "key.created" | "key.changed" | "key.rotated" | "key.revoked" | "callback.created" | "callback.replaced" | "callback.deleted" | "callback.paused" | "callback.resumed" | "callback.secret_rotated" | "callback.auth_rotated" | "replay.started" | "replay.paused" | "replay.resumed" | "replay.canceled" | "deliveries.canceled" | "delivery.resent" | "erasure.started" | "erasure.ended" | "incident.acknowledged" | "incident.muted" | "session.changed" | "session.removed" | "session.sms_resent" | "token.created" | "token.revoked" | "console.link_created" | "console.link_used" | "console.signed_in" | "console.signed_out" | "server.options_changed" | "server.log_level_changed" | "keyset.changed" | "keyset.resealed";
 
 /** `api_key` is a signed call, `api_key_console` a person who signed in to the console with the key, `console_link` one who did so by a link of the operator, `receiver` the answer of a receiver, `callbackd` one of its rules. */
 export type ActorKind = "api_key" | "api_key_console" | "console_link" | "operator" | "operator_token" | "command_line" | "receiver" | "callbackd" | "unknown";
@@ -1486,7 +1489,8 @@ export interface CallbackPolicy {
   keep_alive?: boolean;
   store_response?: boolean;
   signing?: Array<SigningScheme>;
-  ttl?: Duration;
+  ttl?: DurationOrNone;
+  expect?: DurationOrNone;
 }
 
 export interface LimitUse {

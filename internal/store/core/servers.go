@@ -59,14 +59,13 @@ func storeOptions(tx Tx, server string, at time.Time, options []byte) error {
 	return err
 }
 
-// NoteLogLevel is part of [store.Servers].
-func (s *Store) NoteLogLevel(ctx context.Context, server, before, after string) error {
+// Note is part of [store.Servers].
+func (s *Store) Note(ctx context.Context, action callbackd.AuditAction, subject string, before, after callbackd.AuditState) error {
 	audit, err := s.Auditor(ctx)
 	if err != nil {
 		return err
 	}
 	return s.db.Write(ctx, 0, func(tx Tx) error {
-		return audit.Write(tx, callbackd.AuditEntry{Action: callbackd.AuditLogLevelChanged, Subject: server},
-			callbackd.AuditState{"log_level": before}, callbackd.AuditState{"log_level": after})
+		return audit.Write(tx, callbackd.AuditEntry{Action: action, Subject: subject}, before, after)
 	})
 }

@@ -47,7 +47,7 @@ func everyCommand(t *testing.T, st *Store) {
 	s.cluster()
 	s.reseals()
 	s.ok(s.NoteOptions(s.ctx, "node-1", []callbackd.ServerOption{{Name: "listen", Value: ":8080"}}, s.now))
-	s.ok(s.NoteLogLevel(s.ctx, "node-1", "info", "debug"))
+	s.ok(s.Note(s.ctx, callbackd.AuditLogLevelChanged, "node-1", callbackd.AuditState{"log_level": "info"}, callbackd.AuditState{"log_level": "debug"}))
 	s.ok(s.AddEventTypes(s.ctx, []callbackd.EventType{"VEHICLE:ARRIVED"}))
 	s.ok(second(s.Check(store.WithProgress(s.ctx, func(int64, int64) {}))))
 	s.ok(s.Ready(s.ctx))

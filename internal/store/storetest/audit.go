@@ -94,7 +94,9 @@ func (s *suite) everyAudited(ctx context.Context) map[string][]callbackd.AuditAc
 	s.must(s.CreateToken(ctx, token))
 	s.must(second(s.RevokeToken(ctx, token.ID, s.at)))
 	s.must(s.NoteOptions(ctx, "host", []callbackd.ServerOption{{Name: "operator-token", Value: "operator secret", Secret: true}}, s.at))
-	s.must(s.NoteLogLevel(ctx, "host", "info", "debug"))
+	for _, action := range []callbackd.AuditAction{callbackd.AuditLogLevelChanged, callbackd.AuditKeysetChanged, callbackd.AuditKeysetResealed} {
+		s.must(s.Note(ctx, action, "host", callbackd.AuditState{"it": "was"}, callbackd.AuditState{"it": "is"}))
+	}
 	return map[string][]callbackd.AuditAction{
 		"CreateKey": {callbackd.AuditKeyCreated}, "ChangeKey": {callbackd.AuditKeyChanged, callbackd.AuditKeyRotated, callbackd.AuditKeyRevoked},
 		"ChangeSettings": {callbackd.AuditKeyChanged},
@@ -105,7 +107,7 @@ func (s *suite) everyAudited(ctx context.Context) map[string][]callbackd.AuditAc
 		"ChangeIncident": {callbackd.AuditIncidentAcknowledged, callbackd.AuditIncidentMuted},
 		"CreateErase":    {callbackd.AuditErasureStarted}, "CreateErases": {callbackd.AuditErasureStarted}, "StepErase": {callbackd.AuditErasureEnded},
 		"CreateToken": {callbackd.AuditTokenCreated}, "RevokeToken": {callbackd.AuditTokenRevoked},
-		"NoteOptions": {callbackd.AuditOptionsChanged}, "NoteLogLevel": {callbackd.AuditLogLevelChanged},
+		"NoteOptions": {callbackd.AuditOptionsChanged}, "Note": {callbackd.AuditLogLevelChanged, callbackd.AuditKeysetChanged, callbackd.AuditKeysetResealed},
 		"CreateLogin": {callbackd.AuditLinkCreated, callbackd.AuditLinkUsed, callbackd.AuditSignedIn}, "TakeLogin": {callbackd.AuditSignedOut},
 	}
 }
@@ -164,7 +166,7 @@ func (s *suite) auditedCommands() {
 	key, err := s.Key(ctx, "audited")
 	s.must(err)
 	entries := s.auditOf(key.ID)
-	for _, ofServer := range []callbackd.AuditAction{callbackd.AuditTokenCreated, callbackd.AuditTokenRevoked, callbackd.AuditOptionsChanged, callbackd.AuditLogLevelChanged} {
+	for _, ofServer := range []callbackd.AuditAction{callbackd.AuditTokenCreated, callbackd.AuditTokenRevoked, callbackd.AuditOptionsChanged, callbackd.AuditLogLevelChanged, callbackd.AuditKeysetChanged, callbackd.AuditKeysetResealed} {
 		entries = append(entries, s.audited(store.AuditQuery{Action: ofServer})...)
 	}
 	for _, e := range entries {

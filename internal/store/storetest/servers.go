@@ -63,7 +63,7 @@ func (s *suite) auditedOptions() {
 		s.equal("the subject of "+what, entries[0].Subject, start.server)
 		s.reopen()
 	}
-	s.must(s.NoteLogLevel(s.ctx(), "a", "info", "debug"))
+	s.must(s.Note(s.ctx(), callbackd.AuditLogLevelChanged, "a", callbackd.AuditState{"log_level": "info"}, callbackd.AuditState{"log_level": "debug"}))
 	entries := s.audited(store.AuditQuery{Action: callbackd.AuditLogLevelChanged})
 	s.equal("the entry of the log level", string(entries[0].Before)+string(entries[0].After), `{"log_level":"info"}{"log_level":"debug"}`)
 	s.equal("faults", s.verify(), []string(nil))

@@ -345,9 +345,9 @@ class NewPolicy(t.TypedDict):
     # How requests are signed, with HMAC-SHA256: `standard` is Standard Webhooks (the default); `github` is `X-Hub-Signature-256`, as GitHub signs; `hmac-hex:X-Signature` puts the digest of the body, in hex, into the header X-Signature, or any other. The last two use the text of the newest secret as the key; for GET and DELETE they sign the query. One scheme, or an array of them.
     signing: t.NotRequired[list[SigningScheme]]
     # How long after it may be sent a delivery expires, from 1s to 30d: then no attempt starts any more, and it ends as `expired`. It counts from the event's `deliver_at`, and without one from its acceptance. When the event has an `expires_at`, the earlier one counts. A change applies to events that are accepted from then on. The default is never; so is an empty text.
-    ttl: t.NotRequired[DurationText]
+    ttl: t.NotRequired[DurationOrNone]
     # How soon after the last event for the callback the next one is expected, from 1m to 30d: a longer silence is an incident and fires `SILENCE`. It counts from when it was set at the earliest. In a callback for `SILENCE` it is about all events of the API key. The default is whenever; so is an empty text.
-    expect: t.NotRequired[DurationText]
+    expect: t.NotRequired[DurationOrNone]
     # The callbacks of the API key with the same group get the events of a session in the order of their sequence numbers, across event types. `auto` groups the callbacks at one origin. An empty text is no group.
     order_group: t.NotRequired[str]
     # Which events go to the callback; the default is all. Judged when an event is accepted. `GET /v1/events/{id}/explain` names the term that failed, and a replay can send the event all the same.
@@ -441,7 +441,7 @@ class BearerAuth(t.TypedDict):
 class ClientTLS(t.TypedDict):
     """For https only. All texts but server_name are PEM."""
 
-    # The client certificate, and the intermediate ones behind it.
+    # The client certificate, and the intermediate ones behind it. It is shown as it is, so a private key in it is refused.
     cert: t.NotRequired[str]
     # The private key of cert, without a passphrase.
     key: t.NotRequired[str]
@@ -1610,7 +1610,8 @@ class CallbackPolicy(t.TypedDict):
     keep_alive: t.NotRequired[bool]
     store_response: t.NotRequired[bool]
     signing: t.NotRequired[list[SigningScheme]]
-    ttl: t.NotRequired[Duration]
+    ttl: t.NotRequired[DurationOrNone]
+    expect: t.NotRequired[DurationOrNone]
 
 
 
@@ -1933,6 +1934,8 @@ EventID: t.TypeAlias = str
 DeliveryID: t.TypeAlias = str
 # Such as "30s", "2h" or "1d12h"; a number counts as seconds.
 Duration: t.TypeAlias = str
+# A duration, or an empty text for none.
+DurationOrNone: t.TypeAlias = str
 DurationText: t.TypeAlias = str
 # Operators by path, such as `{"data.grade": {"lt": 3}}`. All of them must hold. `all` and `any` have an array of filters, `not` has one. Paths are `data.…` (names of members and numbers of array elements, separated by dots), `session.status`, `session.reference.…` and `session.options.client_id`. Operators are `eq`, `ne`, `in`, `exists`, `prefix`, `lt` and `gt`; numbers are compared by value. Where there is nothing at a path, only `ne` and `exists: false` hold. At most 8 KiB, 32 operators, 8 filters within each other, 255 bytes and 16 names of a path, 100 values of `in`; and 400 operators in the different filters of all callbacks of an API key for one event.
 Filter: t.TypeAlias = dict[str, t.Any]
@@ -1962,7 +1965,7 @@ CallbackRef: t.TypeAlias = str
 EraseID: t.TypeAlias = str
 # The erasure over all API keys that an erasure belongs to; only in answers of /v1/admin, and left out of an erasure of one key.
 EraseGroupID: t.TypeAlias = str
-AuditAction: t.TypeAlias = t.Literal["key.created", "key.changed", "key.rotated", "key.revoked", "callback.created", "callback.replaced", "callback.deleted", "callback.paused", "callback.resumed", "callback.secret_rotated", "callback.auth_rotated", "replay.started", "replay.paused", "replay.resumed", "replay.canceled", "deliveries.canceled", "delivery.resent", "erasure.started", "erasure.ended", "incident.acknowledged", "incident.muted", "session.changed", "session.removed", "session.sms_resent", "token.created", "token.revoked", "console.link_created", "console.link_used", "console.signed_in", "console.signed_out", "server.options_changed", "server.log_level_changed"]
+AuditAction: t.TypeAlias = t.Literal["key.created", "key.changed", "key.rotated", "key.revoked", "callback.created", "callback.replaced", "callback.deleted", "callback.paused", "callback.resumed", "callback.secret_rotated", "callback.auth_rotated", "replay.started", "replay.paused", "replay.resumed", "replay.canceled", "deliveries.canceled", "delivery.resent", "erasure.started", "erasure.ended", "incident.acknowledged", "incident.muted", "session.changed", "session.removed", "session.sms_resent", "token.created", "token.revoked", "console.link_created", "console.link_used", "console.signed_in", "console.signed_out", "server.options_changed", "server.log_level_changed", "keyset.changed", "keyset.resealed"]
 # `api_key` is a signed call, `api_key_console` a person who signed in to the console with the key, `console_link` one who did so by a link of the operator, `receiver` the answer of a receiver, `callbackd` one of its rules.
 ActorKind: t.TypeAlias = t.Literal["api_key", "api_key_console", "console_link", "operator", "operator_token", "command_line", "receiver", "callbackd", "unknown"]
 # How long finished events of some types are kept, instead of retention: a duration such as 1d, from 1h, for each type. It is never longer than the server keeps events.
