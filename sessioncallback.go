@@ -81,6 +81,23 @@ func SortTypes(types []EventType) {
 	slices.SortFunc(types, func(a, b EventType) int { return cmp.Or(place(a)-place(b), cmp.Compare(a, b)) })
 }
 
+// TwinOf reports whether c and o, which are for one session, are one callback of it: they have
+// the same URL and the same events.
+func (c *Callback) TwinOf(o *Callback) bool {
+	return c.URL == o.URL && slices.Equal(c.Types, o.Types)
+}
+
+// RefuseTwin returns an error when c has been made the same as another one of inForce, the
+// callbacks in force of its session.
+func (c *Callback) RefuseTwin(inForce []*Callback) error {
+	for _, other := range inForce {
+		if other.ID != c.ID && other.TwinOf(c) {
+			return Errorf(KindConflict, "The callback %d of the session has this url with the same events already. Change that one, or delete one of them.", other.ID)
+		}
+	}
+	return nil
+}
+
 // Given is what it does to give a session a callback.
 type Given struct {
 	Callback *Callback // as it is stored then
@@ -95,7 +112,7 @@ type Given struct {
 // give it again as it is changes nothing, so a client may give it with each event.
 func GiveCallback(inForce []*Callback, next *Callback, at time.Time) (Given, error) {
 	for _, cb := range inForce {
-		if cb.URL != next.URL || !slices.Equal(cb.Types, next.Types) {
+		if !cb.TwinOf(next) {
 			continue
 		}
 		if cb.SendsLike(next) && cb.Policy.Identical(next.Policy) {

@@ -264,15 +264,11 @@ func (a *API) replaceCallback(w http.ResponseWriter, c *call) error {
 		return out
 	}
 	show := func(cb *callbackd.Callback) ([]byte, error) { return marshal(replaced(cb)) }
-	now := time.Now()
-	cb, err := a.Store.ChangeCallback(once(c, http.StatusOK, show), b.Key, b.Event, b.Name, func(stored *callbackd.Callback) error {
-		next := b
-		if err := callbacks.UnmaskAuth(stored, &next); err != nil {
-			return err
-		}
-		stored.Replace(&next, now)
-		return callbacks.Check(stored)
-	})
+	siblings, err := a.siblings(c, ev)
+	if err != nil {
+		return err
+	}
+	cb, err := a.Store.ChangeCallback(once(c, http.StatusOK, show), b.Key, b.Event, b.Name, replaceBy(b, siblings, time.Now()))
 	if err != nil {
 		return c.missing(err, ev)
 	}
@@ -280,6 +276,22 @@ func (a *API) replaceCallback(w http.ResponseWriter, c *call) error {
 	a.advise(w, cb)
 	answer(w, http.StatusOK, replaced(cb))
 	return nil
+}
+
+// replaceBy returns the change that gives a callback the setting next. siblings are the callbacks
+// of its session.
+func replaceBy(next callbackd.Callback, siblings []*callbackd.Callback, at time.Time) func(*callbackd.Callback) error {
+	return func(stored *callbackd.Callback) error {
+		next := next
+		if err := callbacks.UnmaskAuth(stored, &next); err != nil {
+			return err
+		}
+		stored.Replace(&next, at)
+		if err := stored.RefuseTwin(siblings); err != nil {
+			return err
+		}
+		return callbacks.Check(stored)
+	}
 }
 
 // unmask replaces masks that a client sent back by the stored values: see

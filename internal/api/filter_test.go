@@ -101,8 +101,8 @@ func TestEachCallbackThatAnEventDidNotGoToIsExplained(t *testing.T) {
 	onBothStores(t, eachCallbackThatAnEventDidNotGoToIsExplained)
 }
 
-// An event is explained for the callbacks of its session too, and for one that was deleted after
-// it had withheld the event.
+// eachCallbackThatAnEventDidNotGoToIsExplained explains an event for the callbacks of its session
+// too, and for one that was deleted after it had withheld the event.
 func eachCallbackThatAnEventDidNotGoToIsExplained(t *testing.T, on func(*setup)) {
 	s := start(t, on)
 	s.register("SESSION:COMPLETE", "https://a.example/", `,"policy":{"filter":{"data.grade":{"lt":3}}}`)

@@ -25,6 +25,23 @@ func (a *API) admitCallback(c *call, cb *callbackd.Callback) error {
 	return callbacks.CheckForSession(cb)
 }
 
+// siblings returns the callbacks in force of the session that the callback of the call is for;
+// none when it is for an event, or not stored.
+func (a *API) siblings(c *call, ev callbackd.EventType) ([]*callbackd.Callback, error) {
+	if ev != "" {
+		return nil, nil
+	}
+	old, err := a.one(c)
+	if callbackd.KindOf(err) == callbackd.KindNotFound {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	page, err := a.Store.ListCallbacks(c.Context(), store.CallbackQuery{Key: c.key.ID, Session: old.Session})
+	return page.Callbacks, err
+}
+
 // admitGiven is admitCallback of all that events give. Most give none.
 func (a *API) admitGiven(c *call, events []store.NewEvent) error {
 	n := 0
@@ -61,7 +78,7 @@ func (a *API) given(w http.ResponseWriter, c *call, b *store.Batch, evs []*callb
 			all = page.Callbacks
 			known[ev.Session] = all
 		}
-		at := slices.IndexFunc(all, func(cb *callbackd.Callback) bool { return cb.URL == next.URL && slices.Equal(cb.Types, next.Types) })
+		at := slices.IndexFunc(all, next.TwinOf)
 		if at < 0 { // it was deleted meanwhile
 			continue
 		}

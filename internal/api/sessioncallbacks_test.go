@@ -113,3 +113,26 @@ func TestARepeatOfALostAnswerHasTheSecret(t *testing.T) {
 	first := s.call("POST", "/v1/events", body, idempotent("k")).ok(202)
 	equal(t, "the answer to a repeat", s.call("POST", "/v1/events", body, idempotent("k")).ok(202).body, first.body)
 }
+
+// A callback of a session cannot be changed so that the session has the same one twice.
+func TestASessionHasEachCallbackOnce(t *testing.T) { onBothStores(t, aSessionHasEachCallbackOnce) }
+
+func aSessionHasEachCallbackOnce(t *testing.T, on func(*setup)) {
+	s := start(t, on)
+	give := func(url string) int64 {
+		return decode[wire.Accepted](s.call("POST", "/v1/events", `{"event":"SESSION:COMPLETE","session_key":"A","data":{},"callback":{"url":"`+url+`","events":["SESSION:COMPLETE"]}}`).ok(202)).Callback.ID
+	}
+	first, second := give("https://a.example/"), give("https://b.example/")
+	at := fmt.Sprint("/v1/callbacks/", second)
+	change := func(url, events string) reply {
+		return s.call("PUT", at, `{"url":"https://`+url+`.example/","events":[`+events+`]}`)
+	}
+	change("a", `"SESSION:COMPLETE"`).says(409, fmt.Sprintf("The callback %d of the session has this url with the same events already.", first))
+	contains(t, "the callback after a change that was refused", s.call("GET", at, "").ok(200).body, "https://b.example/")
+	change("b", `"SESSION:COMPLETE"`).ok(200)
+	change("a", `"SESSION:NOTE_INSERT"`).ok(200)
+	change("a", `"SESSION:COMPLETE"`).says(409, "already")
+	s.call("DELETE", fmt.Sprint("/v1/callbacks/", first), "").ok(200)
+	change("a", `"SESSION:COMPLETE"`).ok(200)
+	s.call("PUT", fmt.Sprint("/v1/callbacks/", first), `{"url":"https://a.example/"}`).ok(404)
+}

@@ -12,6 +12,7 @@ import (
 	"callbackd/internal/request"
 	"callbackd/internal/safetext"
 	"callbackd/internal/signature"
+	"callbackd/internal/store"
 )
 
 // policyFields are the fields of the form of a callback that say how to deliver.
@@ -251,6 +252,15 @@ func (c *Console) replaceCallback(w http.ResponseWriter, req *userRequest) error
 	cb := p.F.readReplacement(p.Errors, key, old)
 	p.Errors.add("headers", callbacks.Unmask(old, &cb))
 	p.Errors.add("", callbacks.UnmaskAuth(old, &cb))
+	if old.OfSession() {
+		page, err := c.Store.ListCallbacks(req.Context(), store.CallbackQuery{Key: old.Key, Session: old.Session})
+		if err != nil {
+			return err
+		}
+		next := cb
+		next.ID = old.ID
+		p.Errors.add("url", next.RefuseTwin(page.Callbacks))
+	}
 	return c.saveCallback(w, req, p, key, cb, func(cb callbackd.Callback) (*callbackd.Callback, error) {
 		now := c.now()
 		return c.Store.ChangeCallback(req.Context(), cb.Key, cb.Event, cb.Name, func(stored *callbackd.Callback) error {

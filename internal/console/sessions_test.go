@@ -150,7 +150,13 @@ func aCallbackOfASessionIsChanged(t *testing.T, s *site) {
 	}
 	v.says(page, "COMPLETE, NOTE_INSERT", "https://partner.example/other", "auto")
 
+	twin := map[string]any{"event": "SESSION:COMPLETE", "session_key": made.SessionKey, "data": map[string]any{},
+		"callback": map[string]any{"url": "https://twin.example/", "events": form["events"]}}
+	if err := cl.Do(ctx, "POST", "/v1/events", twin, &struct{}{}); err != nil {
+		t.Fatal(err)
+	}
 	for want, wrong := range map[string]url.Values{
+		"has this url with the same ev": {"url": {"https://twin.example/"}},
 		"Choose at least one event":     {"events": nil},
 		"events":                        {"events": {"SESSION:NOTHING"}},
 		"events must name each event o": {"events": {"SESSION:COMPLETE", "SESSION:COMPLETE"}},
