@@ -347,13 +347,13 @@ func (i *Incident) Muted(now time.Time) bool { return now.Before(i.MutedUntil) }
 // Acknowledge notes that a person knows of the incident. The first one counts.
 func (i *Incident) Acknowledge(by string, at time.Time) {
 	if i.AckedAt.IsZero() {
-		i.AckedAt, i.AckedBy = at, clipStored(by, MaxActorText)
+		i.AckedAt, i.AckedBy = at.UTC().Truncate(time.Millisecond), clipStored(by, MaxActorText)
 	}
 }
 
 // Mute has no notices sent before a time. A time that is not after at ends that.
 func (i *Incident) Mute(until, at time.Time) {
-	if i.MutedUntil = until; !until.After(at) {
+	if i.MutedUntil = until.UTC().Truncate(time.Millisecond); !until.After(at) {
 		i.MutedUntil = time.Time{}
 	}
 }

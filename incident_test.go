@@ -375,3 +375,15 @@ func TestTheTriesOfAMail(t *testing.T) {
 		t.Error("no try is due after the clock was set back")
 	}
 }
+
+// What a person notes of an incident has the precision of the store, so that the answer to the
+// call and a later read are the same.
+func TestWhatPeopleNoteIsInMilliseconds(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 123_456_789, time.UTC)
+	var i callbackd.Incident
+	i.Acknowledge("somebody", at)
+	i.Mute(at.Add(time.Hour), at)
+	if want := at.Truncate(time.Millisecond); !i.AckedAt.Equal(want) || !i.MutedUntil.Equal(want.Add(time.Hour)) {
+		t.Errorf("acknowledged at %s, muted until %s", i.AckedAt, i.MutedUntil)
+	}
+}
