@@ -222,6 +222,7 @@ func credentialsRotateWithoutLosingADelivery(t *testing.T, on func(*setup)) {
 	equal(t, "the only try", recv.next().header.Get("Authorization"), "Bearer the-last-one")
 	s.until("the attempt", func() bool { return s.delivery(failed).Attempts == 1 })
 	equal(t, "its status", s.delivery(failed).History[0].Response.Status, 401)
+	contains(t, "the advice", s.explain(failed).Next, "refuses the credentials of policy.auth. Give it the right ones: POST "+at+"/auth/rotate")
 	// A correction sends what waits at once.
 	s.call("PUT", at, `{"url":"`+recv.url+`","policy":{"auth":{"bearer":{"token":"`+bearer+`"}}}}`).ok(200)
 	s.until("the delivery", func() bool { return s.delivery(failed).State == "delivered" })

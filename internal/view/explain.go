@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -350,6 +351,10 @@ func (e *explainer) advise(v *store.DeliveryView, a *callbackd.Attempt) {
 		e.next("Change the callback's method to POST, then send it again: POST /v1/deliveries/%s/retry.", v.ID)
 	case callbackd.FaultAuth:
 		e.next("Correct policy.auth.oauth2, or ask the provider of the tokens why it refuses. POST %s says what it answers now.", v.Callback.Path("/auth/test"))
+	case callbackd.FaultStatus:
+		if a.Status == http.StatusUnauthorized && v.Callback.Policy.Auth.Authorizes() && !v.Callback.Deleted() {
+			e.next("The receiver refuses the credentials of policy.auth. Give it the right ones: POST %s.", v.Callback.Path("/auth/rotate"))
+		}
 	case callbackd.FaultLocal, callbackd.FaultProxy:
 		e.next("Nothing is wrong with the receiver; the operator's log has the reason.")
 	}
