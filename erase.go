@@ -248,8 +248,12 @@ var eraseForms = map[EraseBy]string{
 	EraseReference: "a text or a number of the reference",
 }
 
-// ErrValue returns the error for a value that [EraseBy.EraseValue] refuses.
+// ErrValue returns the error for a value that [EraseBy.EraseValue] refuses. The value is not in
+// it, unless it is a session key: messages are kept in the log of calls.
 func (by EraseBy) ErrValue(value string) error {
+	if by != EraseSession {
+		return Invalid("%s must be %s.", by, eraseForms[by])
+	}
 	return Invalid("%s must be %s, not %q.", by, eraseForms[by], Clip(value, 60))
 }
 

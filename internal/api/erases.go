@@ -48,7 +48,7 @@ func eraseFields(e *callbackd.Erase, values map[callbackd.EraseBy]*string) []req
 	fields := []request.Field{request.Flag("dry_run", &e.DryRun)}
 	for _, by := range callbackd.EraseBys {
 		values[by] = new(string)
-		fields = append(fields, request.Text(string(by), values[by], callbackd.MaxEraseValue))
+		fields = append(fields, request.Text(string(by), values[by], callbackd.MaxEraseValue).Private())
 	}
 	return fields
 }

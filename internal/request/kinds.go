@@ -24,6 +24,9 @@ func (v Value) must(format string, args ...any) error {
 // and arrays are not quoted.
 func (v Value) quote() string {
 	const most = 40
+	if v.private {
+		return ""
+	}
 	switch v.JSON.Kind() {
 	case '{', '[', 0:
 		return ""

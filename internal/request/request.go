@@ -57,6 +57,17 @@ func (f Field) Optional() Field {
 	return f
 }
 
+// Private returns the field as one whose value is in no message, because it may be about a
+// person: messages are kept in the log of calls.
+func (f Field) Private() Field {
+	read := f.Read
+	f.Read = func(v Value) error {
+		v.private = true
+		return read(v)
+	}
+	return f
+}
+
 // Check returns the field with a further rule, which runs after a value was read
 // and is told what messages call the field.
 func (f Field) Check(rule func(name string) error) Field {
@@ -92,6 +103,7 @@ type Value struct {
 	// ignores space around text, and reads words in any case. Queries and forms
 	// have nothing but text; PAVE's clients mix the types in sessions.
 	Lenient bool
+	private bool // the value is in no message
 }
 
 func textValue(name, text string) Value {
