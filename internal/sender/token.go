@@ -109,7 +109,11 @@ func (ts *tokenSource) get(ctx context.Context, deadline time.Time, refused *tok
 	if ts.running == nil && now.Before(ts.closed) {
 		defer ts.mu.Unlock()
 		last := *ts.lastErr
-		last.text = fmt.Sprintf("%s. The provider failed %s in a row and is not asked again before %s", last.text, humanize.Plural(ts.failures, "time"), ts.closed.UTC().Format(time.TimeOnly)+" UTC")
+		why := "asked to wait (Retry-After)"
+		if ts.failures >= providerThreshold {
+			why = "failed " + humanize.Number(ts.failures) + " times in a row"
+		}
+		last.text = fmt.Sprintf("%s. The provider %s and is not asked again before %s", last.text, why, ts.closed.UTC().Format(time.TimeOnly)+" UTC")
 		return nil, false, &last
 	}
 	f := ts.running

@@ -140,6 +140,25 @@ func TestAProviderThatIsDownIsAskedSeldom(t *testing.T) {
 	})
 }
 
+// A provider that asks to wait is not said to have failed many times.
+func TestAProviderThatAsksToWaitIsNotAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		ts := &tokenSource{fetch: func(context.Context) (*token, *tokenError) {
+			asked++
+			return nil, &tokenError{fault: callbackd.FaultAuth, text: noTokenText + "later", wait: time.Now().Add(time.Minute)}
+		}}
+		for _, want := range []string{"no access token: later", "no access token: later. The provider asked to wait (Retry-After) and is not asked again before "} {
+			if _, _, err := ts.get(t.Context(), time.Now().Add(time.Hour), nil); err == nil || !strings.HasPrefix(err.text, want) {
+				t.Errorf("%+v, want %q", err, want)
+			}
+		}
+		if asked != 1 {
+			t.Errorf("it was asked %d times", asked)
+		}
+	})
+}
+
 // A fault of this machine says nothing about the provider.
 func TestALocalFaultDoesNotCloseAProvider(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
