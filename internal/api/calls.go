@@ -72,7 +72,7 @@ func (a *API) signed(params []string, f func(http.ResponseWriter, *call) error) 
 			err = a.prepareOnce(rec, c)
 		}
 		if err == nil {
-			err = f(rec, c)
+			err = a.madeMeanwhile(c, f(rec, c))
 		}
 		if err != nil && !repeated(rec, err) {
 			rec.message = a.fail(rec, r, err)

@@ -71,6 +71,20 @@ func onceIn[T any](ctx context.Context, c *call, status int, show func(T) ([]byt
 	return store.WithOnce(ctx, c.once)
 }
 
+// madeMeanwhile returns the first answer as an error, in place of the error that refused a
+// call, when the same call was made while this one ran, perhaps at another node. Then that is
+// why this one was refused: what it creates exists, and what it deletes is gone.
+func (a *API) madeMeanwhile(c *call, err error) error {
+	if err == nil || c.once == nil || callbackd.KindOf(err) == callbackd.KindUnavailable {
+		return err
+	}
+	again := a.Store.Answered(c.Context(), c.once)
+	if _, ok := errors.AsType[*store.Repeated](again); ok {
+		return again
+	}
+	return err
+}
+
 // repeated answers with the first answer when err says that the command did not run. It
 // reports whether it did so.
 func repeated(w http.ResponseWriter, err error) bool {

@@ -112,7 +112,7 @@ func (a *API) operated(params []string, f func(http.ResponseWriter, *call) error
 		rec := &recorder{ResponseWriter: w}
 		c, err := a.beginOperated(rec, r, params)
 		if err == nil {
-			err = f(rec, c)
+			err = a.madeMeanwhile(c, f(rec, c))
 		}
 		if err != nil && !repeated(rec, err) {
 			rec.message = a.fail(rec, r, err)

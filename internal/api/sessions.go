@@ -367,10 +367,12 @@ func (a *API) tryResend(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	err = a.resendSMS(w, c, body)
+	err = a.madeMeanwhile(c, a.resendSMS(w, c, body))
 	status := http.StatusOK
 	if refusal, ok := errors.AsType[*resendRefusal](err); ok {
 		status = refusal.status
+	} else if first, ok := errors.AsType[*store.Repeated](err); ok {
+		status = first.Status
 	} else if err != nil {
 		status = front.Status(err)
 	}
