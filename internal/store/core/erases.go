@@ -283,7 +283,11 @@ func (s *Store) StepErase(ctx context.Context, id callbackd.EraseID, at time.Tim
 		mode |= Settings
 	}
 	var ended []callbackd.CallbackID
-	defer func() { s.DropCallbacks(ended...) }()
+	defer func() {
+		if len(ended) > 0 {
+			s.DropCallbacks(ended...)
+		}
+	}()
 	err = s.db.Write(ctx, mode, func(tx Tx) error {
 		e, err := readErase(tx, store.AllKeys, id, s.d.Lock)
 		if err != nil {
