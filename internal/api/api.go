@@ -274,9 +274,9 @@ func noPath(w http.ResponseWriter) {
 // unrouted answers requests for paths and methods that do not exist.
 func (a *API) unrouted(w http.ResponseWriter, r *http.Request) {
 	var allow []string
-	for _, m := range []string{"GET", "POST", "PUT", "DELETE"} {
+	for _, m := range []string{"GET", "HEAD", "POST", "PUT", "DELETE"} {
 		probe := &http.Request{Method: m, URL: r.URL, Host: r.Host}
-		if _, pattern := a.mux.Handler(probe); strings.HasPrefix(pattern, m+" ") {
+		if _, pattern := a.mux.Handler(probe); pattern != "/" && pattern != "" {
 			allow = append(allow, m)
 		}
 	}

@@ -275,16 +275,16 @@ func TestOneKeyHasAtMostAHundredCallbacksForAnEvent(t *testing.T) {
 func TestWrongMethodsAndUnknownPathsAnswerInJSON(t *testing.T) {
 	s := start(t)
 	for _, c := range []struct{ method, path, allow string }{
-		{"PATCH", "/v1/callbacks", "GET, POST"},
-		{"DELETE", "/v1/callbacks", "GET, POST"},
-		{"POST", "/v1/callbacks/SESSION:COMPLETE", "GET, PUT, DELETE"},
-		{"PATCH", "/v1/callbacks/SESSION%3ACOMPLETE", "GET, PUT, DELETE"},
+		{"PATCH", "/v1/callbacks", "GET, HEAD, POST"},
+		{"DELETE", "/v1/callbacks", "GET, HEAD, POST"},
+		{"POST", "/v1/callbacks/SESSION:COMPLETE", "GET, HEAD, PUT, DELETE"},
+		{"PATCH", "/v1/callbacks/SESSION%3ACOMPLETE", "GET, HEAD, PUT, DELETE"},
 		{"GET", "/v1/callbacks/SESSION:COMPLETE/test", "POST"},
-		{"PUT", "/v1/events", "GET, POST"},
-		{"DELETE", "/v1/events/evt_0000000000001", "GET"},
+		{"PUT", "/v1/events", "GET, HEAD, POST"},
+		{"DELETE", "/v1/events/evt_0000000000001", "GET, HEAD"},
 		{"GET", "/v1/deliveries/x/retry", "POST"},
-		{"POST", "/healthz", "GET"},
-		{"OPTIONS", "/v1/callbacks", "GET, POST"},
+		{"POST", "/healthz", "GET, HEAD"},
+		{"OPTIONS", "/v1/callbacks", "GET, HEAD, POST"},
 	} {
 		r := s.call(c.method, c.path, "").is(405, `{"message":"This path allows `+c.allow+`."}`)
 		if r.header.Get("Allow") != c.allow {

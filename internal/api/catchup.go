@@ -87,7 +87,7 @@ func (a *API) catchUp(w http.ResponseWriter, c *call, f *eventsQuery) error {
 		return err
 	}
 	reader := poll{a: a, cursor: cur, query: store.EventQuery{Key: c.key.ID, Type: f.Type, Session: f.Session, After: cur.after, Limit: f.Limit}}
-	if f.wait > 0 {
+	if f.wait > 0 && c.Method != http.MethodHead {
 		leave, err := a.waiting.enter(c.key.ID)
 		if err != nil {
 			return err
@@ -180,6 +180,12 @@ func (a *API) stream(w http.ResponseWriter, c *call, f *eventsQuery) error {
 		return err
 	}
 	s.q.After = s.cursor.after
+	if c.Method == http.MethodHead {
+		// The client takes the answer to end with its head, and sends its next request on
+		// the same connection.
+		streamHead(w)
+		return nil
+	}
 	leave, err := a.waiting.enter(c.key.ID)
 	if err != nil {
 		return err
@@ -190,14 +196,19 @@ func (a *API) stream(w http.ResponseWriter, c *call, f *eventsQuery) error {
 	front.PieceTimeout(w, stuckAfter)
 	changed, stop := a.Store.Watch(c.key.ID)
 	defer stop()
+	streamHead(w)
+	s.run(c.Context(), changed)
+	return nil // the answer has begun, so an error just ends it
+}
+
+// streamHead begins the answer with a stream.
+func streamHead(w http.ResponseWriter) {
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Accel-Buffering", "no") // nginx passes events on at once
 	w.WriteHeader(http.StatusOK)
-	s.run(c.Context(), changed)
-	return nil // the answer has begun, so an error just ends it
 }
 
 // stream is one reader of the stream.

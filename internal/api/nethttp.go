@@ -93,7 +93,7 @@ func malformedMessage(status, why string) string {
 	case code == "505":
 		return "The HTTP version is not supported. Use HTTP/1.1 or HTTP/1.0."
 	case why == "":
-		return "The request is not well-formed HTTP."
+		return "The request is not well-formed HTTP. Check its first line and its headers. In a path, a space is %20 and a percent sign is %25."
 	}
 	return "The request is not well-formed HTTP: " + why + "."
 }

@@ -242,7 +242,7 @@ func TestSlashesTooManyMakeNoDifference(t *testing.T) {
 	for _, path := range []string{"/v1/callbacks/SESSION%3ACOMPLETE/", "/v1/callbacks//SESSION:COMPLETE"} {
 		s.call("GET", path, "").ok(200)
 	}
-	s.call("PATCH", "/v1/callbacks/", "").says(405, "This path allows GET, POST.")
+	s.call("PATCH", "/v1/callbacks/", "").says(405, "This path allows GET, HEAD, POST.")
 	s.call("DELETE", "/v1/callbacks/SESSION:COMPLETE//", "").ok(200)
 }
 
@@ -277,7 +277,11 @@ func (s *server) raw(request string) (*http.Response, string) {
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(patience))
 	go io.WriteString(c, request) // the answer may come before the end
-	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	var asked *http.Request
+	if strings.HasPrefix(request, "HEAD ") {
+		asked = &http.Request{Method: http.MethodHead}
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(c), asked)
 	if err != nil {
 		s.t.Fatalf("%.60q: %v", request, err)
 	}
@@ -302,7 +306,8 @@ func TestAnswersToWhatIsNoRequestAreJSON(t *testing.T) {
 		"a large query":           {signedHead(s, "GET /v1/callbacks?x="+strings.Repeat("a", 70_000)), 431, "request line"},
 		"two lengths":             {signedHead(s, "POST /v1/events", "Content-Length: 5\r\nContent-Length: 6") + "12345", 400, "not well-formed HTTP"},
 		"a control character":     {signedHead(s, "GET /v1/callbacks", "X: a\x01b"), 400, "not well-formed HTTP"},
-		"a bad escape":            {signedHead(s, "GET /v1/callbacks/%zz"), 400, "not well-formed HTTP"},
+		"a bad escape":            {signedHead(s, "GET /v1/callbacks/%zz"), 400, "a percent sign is %25"},
+		"a space in a path":       {signedHead(s, "GET /v1/sessions/a b"), 400, "a space is %20"},
 		"no host":                 {"GET /v1/callbacks HTTP/1.1\r\n\r\n", 400, "missing required Host header"},
 		"two hosts":               {"GET /v1/callbacks HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400, "not well-formed HTTP"},
 		"no HTTP":                 {"hello\r\n\r\n", 400, "not well-formed HTTP"},
@@ -312,7 +317,7 @@ func TestAnswersToWhatIsNoRequestAreJSON(t *testing.T) {
 		"all of it":               {signedHead(s, "OPTIONS *"), 404, "nothing at this path"},
 		"a tunnel":                {"CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n", 404, "nothing at this path"},
 		"another server's path":   {signedHead(s, "GET http://a.example/nothing"), 404, "nothing at this path"},
-		"a method of nobody":      {signedHead(s, "BREW /v1/callbacks"), 405, "GET, POST"},
+		"a method of nobody":      {signedHead(s, "BREW /v1/callbacks"), 405, "GET, HEAD, POST"},
 		"a path with dots":        {signedHead(s, "GET /v1/../v1/callbacks"), 404, "nothing at this path"},
 		"chunks that are none":    {signedHead(s, "POST /v1/events", "Transfer-Encoding: chunked") + "zz\r\n", 400, "did not arrive completely"},
 		"a length that is a word": {signedHead(s, "POST /v1/events", "Content-Length: many"), 400, "not well-formed HTTP"},

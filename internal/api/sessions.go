@@ -317,6 +317,9 @@ func (a *API) sessionEvents(w http.ResponseWriter, c *call, q *store.SessionEven
 // signature, and refusals have a form of their own.
 func (a *API) resend(w http.ResponseWriter, r *http.Request) {
 	err := a.tryResend(w, r)
+	if callbackd.KindOf(err) == callbackd.KindInvalid {
+		err = refuseResend(r, http.StatusBadRequest, callbackd.Sentence(err), "")
+	}
 	refusal, refused := errors.AsType[*resendRefusal](err)
 	switch {
 	case err == nil, repeated(w, err):
@@ -353,7 +356,7 @@ func (a *API) tryResend(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if _, err := request.Query(r.URL.RawQuery, nil); err != nil {
-		return refuseResend(r, http.StatusBadRequest, err.Error(), "")
+		return err
 	}
 	c := &call{Request: r, key: key}
 	c.Request, c.span = a.traced(r, time.Now())
@@ -361,9 +364,6 @@ func (a *API) tryResend(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	body, err := c.sessionBody(w)
-	if callbackd.KindOf(err) == callbackd.KindInvalid {
-		return refuseResend(r, http.StatusBadRequest, err.Error(), "")
-	}
 	if err != nil {
 		return err
 	}

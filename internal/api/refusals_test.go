@@ -1,0 +1,72 @@
+package api_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"callbackd"
+	"callbackd/internal/signature"
+)
+
+// What is refused before a route reads its call is refused on every route, and the
+// document has the status and the body for each: s.call holds every answer against it.
+func TestEveryRouteRefusesAsTheDocumentSays(t *testing.T) {
+	s := start(t)
+	tooLarge := `{"a":"` + strings.Repeat("x", callbackd.MaxBody) + `"}`
+	for _, c := range []struct {
+		name, query, body string
+		change            []func(*http.Request)
+		status            int
+	}{
+		{"a coding that nobody knows", "", "x", []func(*http.Request){idempotent("k"), set("Content-Encoding", "br")}, 415},
+		{"a coding that the body does not have", "", "x", []func(*http.Request){idempotent("k"), set("Content-Encoding", "gzip")}, 400},
+		{"a body over the limit", "", tooLarge, []func(*http.Request){idempotent("k")}, 413},
+		{"an idempotency key over the limit", "", "", []func(*http.Request){idempotent(strings.Repeat("k", callbackd.MaxIdempotency+1))}, 400},
+		{"an unknown parameter", "?nothing=1", "", nil, 400},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := *s
+			s.t = t
+			for _, p := range document.patterns() {
+				method, path, _ := strings.Cut(p, " ")
+				if method == http.MethodGet || !strings.HasPrefix(path, "/v1/") && !strings.HasPrefix(path, "/v2/") {
+					continue
+				}
+				want := c.status
+				if p == "POST /v1/events" && c.body == "x" {
+					want = http.StatusUnsupportedMediaType // an event is not unpacked
+				}
+				r := s.call(method, s.filled(path)+c.query, c.body, append(c.change, set(signature.HeaderAccessToken, s.key.APIKey))...)
+				if r.status != want {
+					t.Errorf("%s: status %d, want %d: %s", p, r.status, want, r.body)
+				}
+			}
+		})
+	}
+}
+
+// filled returns a path of the document with a value for each of its parameters.
+func (s *server) filled(path string) string {
+	if rest, ok := strings.CutPrefix(path, "/v1/admin/keys/{key}"); ok {
+		path = "/v1/admin/keys/" + s.key.APIKey + rest
+	}
+	return strings.NewReplacer("{event}", "SESSION:COMPLETE", "{key}", "ACM-0123456789", "{id}", "x").Replace(path)
+}
+
+// A HEAD of what waits for events is answered at once. Its client would send the next
+// request on the same connection, where a stream would never answer it.
+func TestAHeadDoesNotWaitForEvents(t *testing.T) {
+	s := start(t)
+	for _, c := range []struct{ path, contentType string }{
+		{"/v1/events/stream", "text/event-stream"},
+		{"/v1/events?after=now&wait=30", "application/json"},
+	} {
+		for range 40 { // more than there are places for calls that wait
+			answer, body := s.raw(signedHead(s, "HEAD "+c.path, "Connection: close"))
+			if answer.StatusCode != 200 || answer.Header.Get("Content-Type") != c.contentType || body != "" {
+				t.Fatalf("HEAD %s: %d, %s, %q", c.path, answer.StatusCode, answer.Header.Get("Content-Type"), body)
+			}
+		}
+	}
+}
