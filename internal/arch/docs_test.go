@@ -113,8 +113,9 @@ func TestDependenciesAreExplained(t *testing.T) {
 	}
 }
 
-// Links between our documents lead somewhere.
-func TestLinkedFilesExist(t *testing.T) {
+// documents returns our documents.
+func documents(t *testing.T) []string {
+	t.Helper()
 	docs, err := filepath.Glob("../../docs/*.md")
 	if err != nil {
 		t.Fatal(err)
@@ -123,7 +124,12 @@ func TestLinkedFilesExist(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range append(append(docs, pages...), "../../README.md", "../../CHANGELOG.md") {
+	return append(append(docs, pages...), "../../README.md", "../../CHANGELOG.md")
+}
+
+// Links between our documents lead somewhere.
+func TestLinkedFilesExist(t *testing.T) {
+	for _, f := range documents(t) {
 		src, err := os.ReadFile(f)
 		if err != nil {
 			t.Fatal(err)
@@ -159,5 +165,31 @@ func TestScaleNamesWhatExists(t *testing.T) {
 	}
 	if named < 30 {
 		t.Errorf("only %d names are given", named)
+	}
+}
+
+// Rows of a table that follow no head are shown as text with bars.
+func TestTablesHaveAHead(t *testing.T) {
+	rule := regexp.MustCompile(`^\|[ :|-]+\|$`)
+	n := 0
+	for _, f := range documents(t) {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := append(strings.Split(string(text), "\n"), "")
+		code, before := false, ""
+		for i, line := range lines {
+			code = code != strings.HasPrefix(line, "```")
+			if strings.HasPrefix(line, "|") && !strings.HasPrefix(before, "|") && !code {
+				if n++; !rule.MatchString(lines[i+1]) {
+					t.Errorf("%s:%d: no line such as |---| follows the first line of the table", f, i+1)
+				}
+			}
+			before = line
+		}
+	}
+	if n < 50 {
+		t.Errorf("only %d tables were found", n)
 	}
 }
