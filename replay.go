@@ -97,6 +97,13 @@ func (f *ReplayFilter) Matches(s State, ended bool) bool {
 // when the event's delivery to it is in state s. s is empty when there is no delivery.
 func Missing(s State) bool { return s != Delivered && s != Pending }
 
+// TooEarly reports whether an event is left out at a time because it may not be sent yet: before
+// its DeliverAt nobody misses it. A replay that names states or a target is a person's wish to
+// send it all the same.
+func (f *ReplayFilter) TooEarly(ev *Event, now time.Time) bool {
+	return f.Missing && ev.DeliverAt.After(now)
+}
+
 // Skips reports whether a step of the replay leaves a delivery as it is, because of the
 // state that the delivery has by then.
 func (f *ReplayFilter) Skips(s State) bool {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"time"
 
 	"callbackd"
 	"callbackd/internal/store"
@@ -25,7 +26,7 @@ func (s *Store) chooseReplaySet(ctx context.Context, key callbackd.KeyID, f *cal
 	if err := s.db.Flush(ctx); err != nil {
 		return nil, err
 	}
-	c := &setChooser{s: s, key: key}
+	c := &setChooser{s: s, key: key, now: time.Now()}
 	err := s.db.Snapshot(ctx, func(tx Tx) error {
 		c.tx, c.filter, c.set = tx, *f, codec.Set{}
 		return c.run(ctx)
@@ -44,6 +45,7 @@ type setChooser struct {
 	s         *Store
 	tx        Tx
 	key       callbackd.KeyID
+	now       time.Time
 	filter    callbackd.ReplayFilter
 	set       codec.Set
 	callbacks *listedCallbacks // to which the filter may choose deliveries
@@ -144,7 +146,7 @@ func (c *setChooser) addEvents(ctx context.Context, lo, hi int64) error {
 
 // choosesEvent reports whether the filter chooses an event by what it is.
 func (c *setChooser) choosesEvent(ev *callbackd.Event) bool {
-	return !ev.Test && (c.target == nil || c.target.Takes(ev.Type, ev.Session)) && (c.filter.Type == "" || ev.Type == c.filter.Type) && store.AcceptedWithin(ev, c.filter.Since, c.filter.Until)
+	return !ev.Test && !c.filter.TooEarly(ev, c.now) && (c.target == nil || c.target.Takes(ev.Type, ev.Session)) && (c.filter.Type == "" || ev.Type == c.filter.Type) && store.AcceptedWithin(ev, c.filter.Since, c.filter.Until)
 }
 
 // addOf adds what the filter chooses of events.

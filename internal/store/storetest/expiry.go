@@ -10,6 +10,7 @@ import (
 var expiryTests = map[string]func(*suite){
 	"WhatIsTooOldExpires":                 (*suite).expires,
 	"TheEarlierExpiryCounts":              (*suite).expiryOf,
+	"NobodyMissesWhatMayNotBeSentYet":     (*suite).missingTooEarly,
 	"AnAttemptOfWhatExpiresCounts":        (*suite).expiresInFlight,
 	"WhatExpiredIsSentAgain":              (*suite).resendExpired,
 	"AResendEndsTheExpiry":                (*suite).resendExpiring,
@@ -102,6 +103,18 @@ func (s *suite) expires() {
 	s.equal("deliveries that the stats count as expired", sum, int64(2))
 	s.chooses(callbackd.ReplayFilter{States: []callbackd.State{callbackd.Expired}}, 2)
 	s.chooses(callbackd.ReplayFilter{Missing: true}, 2)
+}
+
+// missingTooEarly says that nobody misses an event before its DeliverAt: not even a callback that
+// was made later.
+func (s *suite) missingTooEarly() {
+	s.timed("S", time.Now().Add(time.Hour), time.Time{})
+	s.timed("S", time.Time{}, time.Time{})
+	cb := s.newCallback(s.key, ev1, "later")
+	s.chooses(callbackd.ReplayFilter{Missing: true}, 1)
+	s.chooses(callbackd.ReplayFilter{Missing: true, Session: "S"}, 1)
+	s.chooses(callbackd.ReplayFilter{Missing: true, Target: cb.ID}, 1)
+	s.chooses(callbackd.ReplayFilter{Target: cb.ID}, 2)
 }
 
 func (s *suite) expiryOf() {
