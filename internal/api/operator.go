@@ -84,15 +84,14 @@ func (a *API) authorize(w http.ResponseWriter, r *http.Request) (*callbackd.Oper
 	token, err := a.operatorToken(r, now)
 	switch {
 	case err == errNoToken:
+		if bearer(r) != "" { // without one it guesses nothing
+			wait := a.operators.wrong.Take(now, front.ClientNetwork(r))
+			a.Log.Warn(refusedToken, "from", front.ClientAddr(r), "limited", wait > 0)
+			if wait > 0 {
+				return nil, callbackd.Errorf(callbackd.KindLimited, "Too many calls without a valid operator token came from this address. Try again in %s with a valid one.", callbackd.FormatDuration(wait))
+			}
+		}
 		w.Header().Set("WWW-Authenticate", "Bearer")
-		if bearer(r) == "" { // it guesses nothing
-			return nil, err
-		}
-		wait := a.operators.wrong.Take(now, front.ClientNetwork(r))
-		a.Log.Warn(refusedToken, "from", front.ClientAddr(r), "limited", wait > 0)
-		if wait > 0 {
-			return nil, callbackd.Errorf(callbackd.KindLimited, "Too many calls without a valid operator token came from this address. Try again in %s with a valid one.", callbackd.FormatDuration(wait))
-		}
 		return nil, err
 	case err != nil:
 		return nil, err

@@ -17,7 +17,7 @@ func TestFaultsOfThePlatformsCalls(t *testing.T) {
 	s.step("POST", key, "start", "", callbackd.StatusStarted, "STATUS_CHANGE")
 	for _, c := range [][4]string{
 		{"POST", "photos", ``, "photo_code is missing"}, {"POST", "photos", `{"photo_code":14}`, "photo_code 14 is not a step. Use 1 (VIN), 2 (Interior)"},
-		{"POST", "photos", `{"photo_code":"four"}`, "photo_code must be a whole number"}, {"POST", "photos", `{"photo_code":4}`, "url is missing"},
+		{"POST", "photos", `{"photo_code":"four"}`, "photo_code must be the number of a step: 1 (VIN), 2 (Interior)"}, {"POST", "photos", `{"photo_code":"4.5"}`, "photo_code must be the number of a step: 1 (VIN)"}, {"POST", "photos", `{"photo_code":-1}`, "photo_code -1 is not a step. Use 1 (VIN)"}, {"POST", "photos", `{"photo_code":4}`, "url is missing"},
 		{"POST", "photos", `{"photo_code":4,"url":"x","approved":true}`, "url must be an absolute"}, {"POST", "photos", `{"photo_code":4,"url":"https://a.example/"}`, "approved is missing"},
 		{"POST", "photos", `{"photo_code":4,"url":"https://a.example/","approved":"maybe"}`, "approved must be true or false"},
 		{"POST", "photos", `{"photo_code":4,"url":"https://a.example/","approved":false}`, "approved_message must say why"},

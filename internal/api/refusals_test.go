@@ -70,3 +70,19 @@ func TestAHeadDoesNotWaitForEvents(t *testing.T) {
 		}
 	}
 }
+
+// What a platform reports may have numbers for texts, as the document says: s.call refuses
+// a call that is answered otherwise than it describes.
+func TestTextsOfAPlatformMayBeNumbers(t *testing.T) {
+	s := start(t)
+	key := s.create(`{"sms":{"to":"+15555550100"}}`)
+	for _, step := range []struct{ path, body string }{
+		{"sms", `{"status":"error","phone":15555550100,"message":21211}`},
+		{"notes", `{"title":7,"description":8.5,"inserted_by":9}`},
+		{"start", ``},
+		{"photos", `{"photo_code":"4","url":"https://photos.example/4.jpg","approved":0,"approved_message":17}`},
+		{"invalidate", `{"reason":5}`},
+	} {
+		s.call("POST", "/v1/sessions/"+key+"/"+step.path, step.body).ok(200)
+	}
+}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -228,18 +229,23 @@ func readPhoto(body request.Object) (p callbackd.Photo, err error) {
 
 func readStep(body request.Object) (callbackd.PhotoStep, error) {
 	code := 0
-	if err := body.Read(request.Whole("photo_code", &code, 1, 1<<31).Required()); err != nil {
+	if err := body.Read(request.WholeAs("photo_code", &code, math.MinInt, math.MaxInt, "the number of a step: "+listSteps()).Required()); err != nil {
 		return callbackd.PhotoStep{}, err
 	}
 	step, ok := callbackd.StepOf(code)
 	if !ok {
-		steps := make([]string, len(callbackd.PhotoSteps))
-		for i, s := range callbackd.PhotoSteps {
-			steps[i] = fmt.Sprintf("%d (%s)", s.Code, s.Label)
-		}
-		return step, callbackd.Invalid("photo_code %d is not a step. Use %s.", code, request.List(steps, "or"))
+		return step, callbackd.Invalid("photo_code %d is not a step. Use %s.", code, listSteps())
 	}
 	return step, nil
+}
+
+// listSteps writes the steps as a part of a sentence: "1 (VIN), 2 (Interior) or 3 (Cluster)".
+func listSteps() string {
+	steps := make([]string, len(callbackd.PhotoSteps))
+	for i, s := range callbackd.PhotoSteps {
+		steps[i] = fmt.Sprintf("%d (%s)", s.Code, s.Label)
+	}
+	return request.List(steps, "or")
 }
 
 // typedField reads a value that was typed instead of captured.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path"
@@ -239,6 +240,14 @@ func (s *spec) check(t *testing.T, req *http.Request, body string, strict bool, 
 			t.Errorf("%s: the body was accepted, but openapi.yaml has: %v", at, err)
 		}
 	}
+	if response := route.Operation.Responses.Status(resp.StatusCode); response != nil {
+		described := slices.Collect(maps.Keys(response.Value.Headers))
+		for name := range resp.Header {
+			if !slices.ContainsFunc(append(described, generalHeaders...), func(d string) bool { return strings.EqualFold(d, name) }) {
+				t.Errorf("%s: openapi.yaml does not have the header %s", at, name)
+			}
+		}
+	}
 	out := &openapi3filter.ResponseValidationInput{RequestValidationInput: in, Status: resp.StatusCode, Header: resp.Header, Options: in.Options}
 	if err := openapi3filter.ValidateResponse(t.Context(), out); err != nil {
 		t.Errorf("%s: %v", at, err)
@@ -253,6 +262,9 @@ func (s *spec) check(t *testing.T, req *http.Request, body string, strict bool, 
 		s.ordered(t, at, node, answer)
 	}
 }
+
+// generalHeaders are about the message and mean the same in every answer.
+var generalHeaders = []string{"Cache-Control", "Connection", "Content-Length", "Content-Type", "Date", "Vary", "X-Accel-Buffering", "X-Content-Type-Options"}
 
 // withoutMoreSlashes is the request with the path that the document has: doubled
 // slashes, and one at the end, make no difference.
