@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"time"
 
 	"callbackd"
 	"callbackd/internal/store"
@@ -241,10 +242,13 @@ func (r *eraseStep) firstErased(ids []callbackd.EventID) (callbackd.EventID, err
 	}
 	of := map[callbackd.EventID]string{}
 	var sessions []string
-	err := r.tx.Query("SELECT id, session FROM events WHERE id "+r.s.d.In("$1"), func(row Row) error {
+	// With accepted_at, which the index of sessions does not have, PostgreSQL reads by the primary
+	// key, also when it has counted no rows. It would walk that index otherwise.
+	err := r.tx.Query("SELECT id, session, accepted_at FROM events WHERE id "+r.s.d.In("$1"), func(row Row) error {
 		var id callbackd.EventID
 		var session string
-		err := row.Scan(&id, &session)
+		var accepted time.Time
+		err := row.Scan(&id, &session, &accepted)
 		of[id], sessions = session, append(sessions, session)
 		return err
 	}, ids)
