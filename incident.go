@@ -90,7 +90,8 @@ type IncidentFacts struct {
 	Expect  time.Duration `json:",omitempty"` // see [Policy]
 	Free    int64         `json:",omitempty"` // bytes of the volume
 	Node    string        `json:",omitempty"`
-	NodeID  NodeID        `json:",omitempty"` // of the lost node
+	NodeID  NodeID        `json:",omitempty"` // see [NodesOfName], when the node was lost
+	Nodes   int           `json:",omitempty"` // the same
 	Error   string        `json:",omitempty"` // why the archive cannot be written
 }
 
@@ -179,17 +180,25 @@ func ArchiveCondition(since time.Time, err error) *Condition {
 	return &Condition{Kind: NoticeArchive, Facts: IncidentFacts{Since: since, Error: clipStored(err.Error(), MaxArchiveError)}}
 }
 
-// NodeLostCondition returns the condition of a node whose lease expired.
-func NodeLostCondition(id NodeID, name string) *Condition {
-	name = clipStored(name, MaxActorText)
-	return &Condition{Kind: NoticeNodeLost, Name: name, Facts: IncidentFacts{Node: name, NodeID: id}}
+// NodesOfName says which nodes have one name: those on one host share its name.
+type NodesOfName struct {
+	Newest NodeID // the greatest ID; a process that joins again gets a greater one
+	N      int    // how many there are
 }
 
-// NodeIsBack reports whether a node with the name of the lost one has joined since. newest has
-// the greatest ID of each name: a process that joins again gets a greater one. So neither the
-// lost node itself, in a list that is a little old, nor an older node with the same name counts.
-func (i *Incident) NodeIsBack(newest map[string]NodeID) bool {
-	return i.Topic == TopicNode && newest[i.Name] > i.Facts.NodeID
+// NodeLostCondition returns the condition of a node whose lease expired. before has the nodes
+// of its name that were there until then, with itself.
+func NodeLostCondition(name string, before NodesOfName) *Condition {
+	name = clipStored(name, MaxActorText)
+	return &Condition{Kind: NoticeNodeLost, Name: name, Facts: IncidentFacts{Node: name, NodeID: before.Newest, Nodes: before.N}}
+}
+
+// NodeIsBack reports whether a node with the name of the lost one has joined since, and there
+// are as many of that name as before. So neither the lost node itself, in a list that is a
+// little old, nor another node of its host counts, not even one that was started again.
+func (i *Incident) NodeIsBack(alive map[string]NodesOfName) bool {
+	now := alive[i.Name]
+	return i.Topic == TopicNode && now.Newest > i.Facts.NodeID && now.N >= i.Facts.Nodes
 }
 
 // passes reports whether a condition is over at once each time.
@@ -288,7 +297,9 @@ func (i *Incident) See(c *Condition, now time.Time) (changed bool) {
 		return false
 	}
 	if c.passes() {
+		nodes := max(i.Facts.Nodes, c.Facts.Nodes) // of two that are lost, both must come back
 		i.Count, i.GoneAt, i.Facts = i.Count+max(c.N, 1), now, c.Facts
+		i.Facts.Nodes = nodes
 		return true
 	}
 	if !i.GoneAt.IsZero() {

@@ -138,7 +138,7 @@ func TestTheTextsOfAllKinds(t *testing.T) {
 		{callbackd.DiskCondition(5<<20, 1<<30),
 			"The volume of the data directory has 5 MiB free. Make room, or start with a shorter --retention.",
 			"The volume of the data directory has enough space again."},
-		{callbackd.NodeLostCondition(1, "a"),
+		{callbackd.NodeLostCondition("a", callbackd.NodesOfName{Newest: 1, N: 1}),
 			"The lease of the node a expired. The other nodes took over its work.",
 			"The node a is back, or was lost an hour ago."},
 		{callbackd.ArchiveCondition(noon, errors.New("write a: no space left on device")),
@@ -163,17 +163,38 @@ func TestTheTextsOfAllKinds(t *testing.T) {
 	}
 }
 
-// A node is back when one of its name joined after it: not because an older list still has it,
-// and not because another process of that host runs.
+// A node is back when one of its name joined after it and its host has as many as before: not
+// because an older list still has it, and not because another process of that host runs, or
+// was started again.
 func TestANodeIsBackWhenOneOfItsNameHasJoined(t *testing.T) {
-	i := callbackd.OpenIncident(callbackd.NodeLostCondition(7, "a"), nil, noon)
-	for id, want := range map[callbackd.NodeID]bool{0: false, 6: false, 7: false, 8: true} {
-		if got := i.NodeIsBack(map[string]callbackd.NodeID{"a": id, "b": 9}); got != want {
-			t.Errorf("with node %d of that name, NodeIsBack is %v, want %v", id, got, want)
+	of := func(newest callbackd.NodeID, n int) callbackd.NodesOfName {
+		return callbackd.NodesOfName{Newest: newest, N: n}
+	}
+	for _, c := range []struct {
+		what        string
+		before, now callbackd.NodesOfName
+		want        bool
+	}{
+		{"none", of(7, 1), of(0, 0), false},
+		{"itself in an older list", of(7, 1), of(7, 1), false},
+		{"one that joined", of(7, 1), of(8, 1), true},
+		{"others of the host, which joined later than the lost one", of(7, 3), of(7, 2), false},
+		{"another of the host was started again", of(7, 3), of(8, 2), false},
+		{"one of the host joined", of(7, 3), of(8, 3), true},
+		{"a version that did not count", of(7, 0), of(8, 1), true},
+	} {
+		i := callbackd.OpenIncident(callbackd.NodeLostCondition("a", c.before), nil, noon)
+		if got := i.NodeIsBack(map[string]callbackd.NodesOfName{"a": c.now, "b": of(9, 9)}); got != c.want {
+			t.Errorf("%s: NodeIsBack is %v, want %v", c.what, got, c.want)
 		}
 	}
+	two := callbackd.OpenIncident(callbackd.NodeLostCondition("a", of(7, 3)), nil, noon)
+	two.See(callbackd.NodeLostCondition("a", of(7, 2)), noon)
+	if two.NodeIsBack(map[string]callbackd.NodesOfName{"a": of(8, 2)}) {
+		t.Error("of two lost nodes one has joined again, and both count as back")
+	}
 	disk := callbackd.OpenIncident(callbackd.DiskCondition(0, 1), nil, noon)
-	if disk.NodeIsBack(map[string]callbackd.NodeID{"": 1}) {
+	if disk.NodeIsBack(map[string]callbackd.NodesOfName{"": of(1, 1)}) {
 		t.Error("an incident about the disk ends with a node")
 	}
 }

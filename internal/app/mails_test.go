@@ -52,7 +52,7 @@ func (w *watched) mail() {
 // lose opens an incident about each of the nodes.
 func (w *watched) lose(nodes ...string) {
 	for _, n := range nodes {
-		w.watcher.NodeLost(1, n)
+		w.watcher.NodeLost(n, callbackd.NodesOfName{Newest: 1, N: 1})
 	}
 	w.watcher.Flush(w.t.Context())
 }

@@ -43,14 +43,14 @@ func (a *App) newWatcher(c Config, m *obs.Metrics) *notices.Watcher {
 		}
 	}
 	if shared, ok := a.store.(store.Cluster); ok {
-		o.Nodes = func(ctx context.Context) (map[string]callbackd.NodeID, error) {
+		o.Nodes = func(ctx context.Context) (map[string]callbackd.NodesOfName, error) {
 			nodes, err := shared.Nodes(ctx)
-			newest := map[string]callbackd.NodeID{}
+			alive := map[string]callbackd.NodesOfName{}
 			for i := range nodes {
-				n := &nodes[i]
-				newest[n.Name] = max(newest[n.Name], n.ID)
+				of := alive[nodes[i].Name]
+				alive[nodes[i].Name] = callbackd.NodesOfName{Newest: max(of.Newest, nodes[i].ID), N: of.N + 1}
 			}
-			return newest, err
+			return alive, err
 		}
 	}
 	return notices.New(o)

@@ -215,7 +215,7 @@ func TestTheOperatorIsToldOfAFullDiskAndOfALostNode(t *testing.T) {
 	if n := w.next(operators); n.Event != string(callbackd.NoticeDisk) || n.Free == 0 || n.Account != "" {
 		t.Errorf("the notice is %+v", n)
 	}
-	w.watcher.NodeLost(1, "b")
+	w.watcher.NodeLost("b", callbackd.NodesOfName{Newest: 1, N: 1})
 	w.watcher.Flush(t.Context())
 	if n := w.next(operators); n.Event != string(callbackd.NoticeNodeLost) || n.Node != "b" || n.State != "open" {
 		t.Errorf("the notice is %+v", n)

@@ -78,7 +78,7 @@ func sampleCondition(t callbackd.EventType, at time.Time) *callbackd.Condition {
 	case callbackd.NoticeArchive:
 		return callbackd.ArchiveCondition(hour, errors.New("write /srv/archive/2026-01-02.local.jsonl.zst: no space left on device"))
 	case callbackd.NoticeNodeLost:
-		return callbackd.NodeLostCondition(2, "node-2")
+		return callbackd.NodeLostCondition("node-2", callbackd.NodesOfName{Newest: 2, N: 1})
 	}
 	c := callbackd.CallbackCondition(cb, at.Add(-callbackd.FailingAfter), callbackd.Pause{})
 	c.Facts.Status = 503

@@ -64,8 +64,9 @@ type Options struct {
 	KeyOf func(ctx context.Context, id callbackd.CallbackID) (callbackd.KeyID, error)
 	// ReplaysChanged is called when a replay was created or resumed here.
 	ReplaysChanged func()
-	// Evicted is called with the ID and name of a node that this one evicted; nil: nothing is.
-	Evicted func(id callbackd.NodeID, name string)
+	// Evicted is called with the name of a node that this one evicted, and the nodes of that
+	// name that were there until then; nil: nothing is.
+	Evicted func(name string, before callbackd.NodesOfName)
 	// Clock is the node's clock; nil: this machine's.
 	Clock Clock
 	// Now returns the time of the wall clock, which is compared with the database's;

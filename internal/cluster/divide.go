@@ -84,7 +84,7 @@ func (m *Member) apply(ctx context.Context, r *renewal) (changed bool) {
 			m.logError(ctx, "expired node not evicted, trying again", err)
 		}
 		if evicted && m.options.Evicted != nil {
-			m.options.Evicted(expired, nameOf(r.Nodes, expired))
+			m.options.Evicted(lostNode(&r.ClusterView, expired))
 		}
 		if evicted {
 			m.options.Log.Warn("the lease of a node expired; its shards are divided among the others", "expired", int64(expired))
@@ -100,14 +100,23 @@ func (m *Member) apply(ctx context.Context, r *renewal) (changed bool) {
 	return changed
 }
 
-// nameOf returns the name of a node.
-func nameOf(nodes []store.Node, id callbackd.NodeID) string {
-	for i := range nodes {
-		if nodes[i].ID == id {
-			return nodes[i].Name
+// lostNode returns the name of a node that was evicted, and which nodes of that name were
+// there when its lease was last renewed. One that was started after that may have come in its
+// place. Nodes of one name are on one host, so the lost one's clock is that of all.
+func lostNode(v *store.ClusterView, id callbackd.NodeID) (name string, before callbackd.NodesOfName) {
+	at := slices.IndexFunc(v.Nodes, func(n store.Node) bool { return n.ID == id })
+	if at < 0 {
+		return strconv.FormatInt(int64(id), 10), callbackd.NodesOfName{Newest: id, N: 1}
+	}
+	lost := &v.Nodes[at]
+	renewed := v.At.Add(lost.Skew - lost.Unseen)
+	for i := range v.Nodes {
+		n := &v.Nodes[i]
+		if n.Name == lost.Name && (n.ID == id || n.StartedAt.Before(renewed)) {
+			before.Newest, before.N = max(before.Newest, n.ID), before.N+1
 		}
 	}
-	return strconv.FormatInt(int64(id), 10)
+	return lost.Name, before
 }
 
 // claim takes up to n free shards, and reports whether it got any.

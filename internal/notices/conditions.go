@@ -67,6 +67,7 @@ func (p *passed) add(c *callbackd.Condition) {
 	c.N = max(c.N, 1)
 	if before := p.seen[c.Subject()]; before != nil {
 		c.N += before.N
+		c.Facts.Nodes = max(c.Facts.Nodes, before.Facts.Nodes)
 	} else if len(p.seen) == maxPassed {
 		return
 	}
@@ -93,9 +94,10 @@ func (w *Watcher) AttemptDone(o *callbackd.Outcome, state callbackd.State, _ tim
 	w.passed.add(c)
 }
 
-// NodeLost notes that this node evicted another one. It does not block.
-func (w *Watcher) NodeLost(id callbackd.NodeID, name string) {
-	w.passed.add(callbackd.NodeLostCondition(id, name))
+// NodeLost notes that this node evicted another one: see [callbackd.NodeLostCondition]. It
+// does not block.
+func (w *Watcher) NodeLost(name string, before callbackd.NodesOfName) {
+	w.passed.add(callbackd.NodeLostCondition(name, before))
 }
 
 // flushEvery is how often deliveries that were given up are stored.

@@ -47,9 +47,8 @@ type Options struct {
 	// Archive returns why the archive cannot be written, and since when; nil: it can be. nil:
 	// there is none.
 	Archive func() (since time.Time, err error)
-	// Nodes returns the nodes that are alive, by their names: of each the greatest ID. nil:
-	// there is one only.
-	Nodes func(ctx context.Context) (map[string]callbackd.NodeID, error)
+	// Nodes returns the nodes that are alive, by their names. nil: there is one only.
+	Nodes func(ctx context.Context) (map[string]callbackd.NodesOfName, error)
 	// Mailer sends mails about all keys to the operator; nil: nobody gets mails. Mailed is
 	// called after each try, with its error.
 	Mailer Mailer

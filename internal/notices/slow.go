@@ -23,7 +23,7 @@ type slowLook struct {
 	at    time.Time // of the look, by the clock of the rules
 	next  time.Time // when to look again, by that clock
 	found map[callbackd.IncidentSubject]*callbackd.Condition
-	nodes map[string]callbackd.NodeID // that are alive: see [Options]
+	nodes map[string]callbackd.NodesOfName // that are alive: see [Options]
 
 	ownNext time.Time
 	own     []ownCertificate
