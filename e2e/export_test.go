@@ -39,7 +39,7 @@ func TestExportBesideAServer(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "events.jsonl")
 	args := []string{"export", "events", "--data", dir, "--out", file}
 	_, errs, code := run(t, args...)
-	wantExit(t, "an export", code, 0, errs, "exported 1 events, 1 deliveries and 1 attempts", "SHA-256")
+	wantExit(t, "an export", code, 0, errs, "exported 1 event, 1 delivery and 1 attempt", "SHA-256")
 	whole, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -62,7 +62,7 @@ func TestExportBesideAServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, errs, code = run(t, args...)
-	wantExit(t, "an export that goes on", code, 0, errs, "removed a torn last line", "exported 1 events")
+	wantExit(t, "an export that goes on", code, 0, errs, "removed a torn last line", "exported 1 event")
 	if again, err := os.ReadFile(file); err != nil || string(again) != string(whole) {
 		t.Errorf("the file is %s, want %s", again, whole)
 	}

@@ -274,16 +274,8 @@ func (c *auditVerifyCmd) print(out io.Writer, report *store.AuditReport, chains 
 	}
 	verdict := "no entry was changed, added or removed"
 	if report.FaultN > 0 {
-		verdict = humanize.Plural(int(report.FaultN), "fault")
+		verdict = humanize.Plural(report.FaultN, "fault")
 	}
-	_, err := fmt.Fprintf(out, "%s, %s\n", entryCount(total), verdict)
+	_, err := fmt.Fprintf(out, "%s, %s\n", humanize.Plural(total, "entry"), verdict)
 	return err
-}
-
-// entryCount says how many entries there are.
-func entryCount(n int64) string {
-	if n == 1 {
-		return "1 entry"
-	}
-	return humanize.Number(n) + " entries"
 }

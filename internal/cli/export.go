@@ -135,7 +135,7 @@ func (c *exportEventsCmd) goOn(e *env, s store.Store, q store.EventQuery, file *
 		first.After = page.Next
 	}
 	q.After = max(q.After, file.Last)
-	fmt.Fprintf(e.stderr, "%s has %s events; going on after %s of %s\n", c.Out, humanize.Number(file.Events), file.Last, humanize.Time(file.Last.Time()))
+	fmt.Fprintf(e.stderr, "%s has %s; going on after %s of %s\n", c.Out, humanize.Plural(file.Events, "event"), file.Last, humanize.Time(file.Last.Time()))
 	return q, nil
 }
 
@@ -218,7 +218,7 @@ func (x *exporting) run(e *env, s store.Store, q store.EventQuery, to target) er
 	if err != nil {
 		where := "nothing was written"
 		if done.Last != 0 {
-			where = fmt.Sprintf("%s events were written, the last one is %s", humanize.Number(done.Events), done.Last)
+			where = fmt.Sprintf("%s written, the last one is %s", humanize.Plural(done.Events, "event"), done.Last)
 		}
 		fmt.Fprintf(e.stderr, "interrupted: %s; to go on, give the same command again, without --out with --after and that ID\n", where)
 		if errors.Is(err, context.Canceled) {
@@ -226,8 +226,8 @@ func (x *exporting) run(e *env, s store.Store, q store.EventQuery, to target) er
 		}
 		return err
 	}
-	fmt.Fprintf(e.stderr, "exported %s events, %s deliveries and %s attempts in %s: %s\n", humanize.Number(done.Events), humanize.Number(done.Deliveries),
-		humanize.Number(done.Attempts), humanize.Latency(time.Since(x.start)), humanize.Size(x.bytes))
+	fmt.Fprintf(e.stderr, "exported %s, %s and %s in %s: %s\n", humanize.Plural(done.Events, "event"), humanize.Plural(done.Deliveries, "delivery"),
+		humanize.Plural(done.Attempts, "attempt"), humanize.Latency(time.Since(x.start)), humanize.Size(x.bytes))
 	size := x.bytes
 	if file, ok := to.(*export.File); ok {
 		size = file.Size

@@ -368,10 +368,10 @@ func (c *fsckCmd) Run(e *env) error {
 		fmt.Fprintln(e.stdout, "FAULT:", f)
 	}
 	if r.FaultN > 0 {
-		fmt.Fprintf(e.stdout, "%s events, %s faults\n", humanize.Number(r.Events), humanize.Number(r.FaultN))
+		fmt.Fprintf(e.stdout, "%s, %s\n", humanize.Plural(r.Events, "event"), humanize.Plural(r.FaultN, "fault"))
 		return exit(1)
 	}
-	fmt.Fprintf(e.stdout, "%s events, every delivery is in exactly one state\n", humanize.Number(r.Events))
+	fmt.Fprintf(e.stdout, "%s, every delivery is in exactly one state\n", humanize.Plural(r.Events, "event"))
 	return nil
 }
 
@@ -386,7 +386,7 @@ func printSealed(w io.Writer, k callbackd.Keyset, counts *store.SealedCounts) {
 			parts = append(parts, fmt.Sprintf("%s with the key %s (%s)", humanize.Number(key.Secrets), key.Key, key.State))
 		}
 	}
-	fmt.Fprintf(w, "%s secrets: %s\n", humanize.Number(counts.Secrets), strings.Join(parts, ", "))
+	fmt.Fprintf(w, "%s: %s\n", humanize.Plural(counts.Secrets, "secret"), strings.Join(parts, ", "))
 }
 
 func shellQuote(s string) string {

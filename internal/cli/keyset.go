@@ -283,7 +283,7 @@ func (c *keysetResealCmd) reseal(e *env, s store.Store) error {
 	total, told := int64(0), time.Now()
 	counts, err := walk(e.ctx, s, true, bar != nil, func(w *store.SealedWalk) {
 		total = w.Total
-		line := fmt.Sprintf("%s secrets read, %s sealed with the key %s", humanize.Number(w.Sealed.Secrets), humanize.Number(w.Sealed.Resealed), primary)
+		line := fmt.Sprintf("%s read, %s sealed with the key %s", humanize.Plural(w.Sealed.Secrets, "secret"), humanize.Number(w.Sealed.Resealed), primary)
 		bar.Show(w.Sealed.Secrets, 2*total, line) // all of them are read once more below
 		if bar == nil && time.Since(told) >= time.Second {
 			told = time.Now()
@@ -295,7 +295,7 @@ func (c *keysetResealCmd) reseal(e *env, s store.Store) error {
 		err = errors.Join(err, noted)
 	}
 	if err != nil {
-		return fmt.Errorf("%s secrets were sealed with the key %s; start the command again to go on: %w", humanize.Number(counts.Resealed), primary, err)
+		return fmt.Errorf("sealed %s with the key %s; start the command again to go on: %w", humanize.Plural(counts.Resealed, "secret"), primary, err)
 	}
 	// A node that seals with another key, or a change at the same moment, may have left some.
 	left, err := walk(e.ctx, s, false, false, func(w *store.SealedWalk) {
@@ -305,14 +305,14 @@ func (c *keysetResealCmd) reseal(e *env, s store.Store) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(e.stdout, "Sealed %s of %s secrets with the key %s.\n", humanize.Number(counts.Resealed), humanize.Number(counts.Secrets), primary)
+	fmt.Fprintf(e.stdout, "Sealed %s of %s with the key %s.\n", humanize.Number(counts.Resealed), humanize.Plural(counts.Secrets, "secret"), primary)
 	printSecretFaults(e.stdout, &left)
 	others := left.Secrets - left.ByKey[primary]
 	switch {
 	case left.FaultN > 0:
-		return callbackd.Errorf(callbackd.KindConflict, "%s secrets do not open and were left as they are", humanize.Number(left.FaultN))
+		return callbackd.Errorf(callbackd.KindConflict, "left as it was, because it does not open: %s", humanize.Plural(left.FaultN, "secret"))
 	case others > 0:
-		return callbackd.Errorf(callbackd.KindConflict, "%s secrets were sealed with another key meanwhile: make %s the primary key in the file of every node, and start the command again", humanize.Number(others), primary)
+		return callbackd.Errorf(callbackd.KindConflict, "sealed with another key meanwhile: %s; make %s the primary key in the file of every node, and start the command again", humanize.Plural(others, "secret"), primary)
 	}
 	_, err = fmt.Fprintf(e.stdout, "Nothing in the store needs another key. Remove the replaced ones with:\n  %s\n", c.command("keyset prune"))
 	return err

@@ -54,13 +54,13 @@ func (c *moveCmd) Run(e *env) error {
 		moved += int64(m.Rows)
 		if table += int64(m.Rows); bar == nil && time.Since(told) > time.Second {
 			told = time.Now()
-			fmt.Fprintf(e.stdout, "%s: %s rows\n", at, humanize.Number(table))
+			fmt.Fprintf(e.stdout, "%s: %s\n", at, humanize.Plural(table, "row"))
 		}
 	})
 	bar.Clear()
 	if err != nil {
 		if moved > 0 {
-			fmt.Fprintf(e.stdout, "%s rows were copied; run the same command again to continue\n", humanize.Number(moved))
+			fmt.Fprintf(e.stdout, "%s copied; run the same command again to continue\n", humanize.Plural(moved, "row"))
 		}
 		return err
 	}
@@ -76,7 +76,7 @@ func (c *moveCmd) Run(e *env) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(e.stdout, "Moved %s rows in %s. Every table is equal on both sides. Start the server with:\n  %s serve --database-url … --secret-keys %s\n",
-		humanize.Number(total), humanize.Latency(time.Since(start)), self(), shellQuote(c.SecretKeys))
+	_, err = fmt.Fprintf(e.stdout, "Moved %s in %s. Every table is equal on both sides. Start the server with:\n  %s serve --database-url … --secret-keys %s\n",
+		humanize.Plural(total, "row"), humanize.Latency(time.Since(start)), self(), shellQuote(c.SecretKeys))
 	return err
 }

@@ -96,7 +96,7 @@ func countReplay[N any](e *env, f *callFlags, n N, count func(*client.Client, co
 	if f.JSON {
 		return json.NewEncoder(e.stdout).Encode(wire.ReplayCount{Total: total})
 	}
-	_, err = fmt.Fprintf(e.stdout, "%s deliveries would be %s\n", humanize.Number(total), becomes)
+	_, err = fmt.Fprintf(e.stdout, "%s would be %s\n", humanize.Plural(total, "delivery"), becomes)
 	return err
 }
 

@@ -104,9 +104,9 @@ func (c *simulateCmd) print(out io.Writer, r *simulate.Result) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%s events in %s", humanize.Number(total), humanize.Latency(r.Took))
+	fmt.Fprintf(out, "%s in %s", humanize.Plural(total, "event"), humanize.Latency(r.Took))
 	if r.Abandoned > 0 {
-		fmt.Fprintf(out, "; %s sessions were abandoned and will expire", humanize.Number(r.Abandoned))
+		fmt.Fprintf(out, "; %s abandoned, to expire", humanize.Plural(r.Abandoned, "session"))
 	}
 	_, err := fmt.Fprintln(out)
 	return err

@@ -97,7 +97,7 @@ func (c *statusCmd) print(out io.Writer, s *wire.Status) error {
 	}
 	row("store", "%s", safetext.Escape(s.Store))
 	row("log level", "%s", safetext.Escape(s.LogLevel))
-	row("in flight", "%s attempts", humanize.Number(s.InFlight))
+	row("in flight", "%s", humanize.Plural(s.InFlight, "attempt"))
 	if s.Pending == nil {
 		row("pending", "unknown: the store does not answer")
 	} else {
@@ -105,7 +105,7 @@ func (c *statusCmd) print(out io.Writer, s *wire.Status) error {
 		if s.OldestDue != nil {
 			due = "the oldest has been due for " + humanize.Duration(max(0, now.Sub(*s.OldestDue)))
 		}
-		row("pending", "%s deliveries, %s", humanize.Number(*s.Pending), due)
+		row("pending", "%s, %s", humanize.Plural(*s.Pending, "delivery"), due)
 	}
 	row("in trouble", "%s", humanize.Plural(s.Troubled, "callback"))
 	if i := s.Incidents; i != nil {

@@ -62,7 +62,7 @@ func volumeChart(buckets []store.Counters, w, h float64) *chart {
 
 // attemptsText says what a chart of attempts shows.
 func attemptsText(s *store.Counters) string {
-	return fmt.Sprintf("%s attempts succeeded, %s failed", humanize.Number(s.Attempts-s.Faults), humanize.Number(s.Faults))
+	return fmt.Sprintf("%s succeeded, %s failed", humanize.Plural(s.Attempts-s.Faults, "attempt"), humanize.Number(s.Faults))
 }
 
 // stack adds the bars of one bucket at x. A bar has a least height, so that one

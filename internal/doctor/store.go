@@ -76,11 +76,11 @@ func checkKeyset(_ context.Context, p *patient) (found []Finding) {
 	for _, id := range slices.Sorted(maps.Keys(p.sealed.ByKey)) {
 		if n := p.sealed.ByKey[id]; !p.keys.Has(id) {
 			missing += n
-			found = append(found, problem(restore, "the key %s has sealed %s in the store, and %s does not have it", id, humanize.Plural(int(n), "secret"), p.Keyset))
+			found = append(found, problem(restore, "the key %s has sealed %s in the store, and %s does not have it", id, humanize.Plural(n, "secret"), p.Keyset))
 		}
 	}
 	if other := p.sealed.FaultN - missing; other > 0 {
-		found = append(found, problem("`callbackd fsck` names them. Put the right keyset back; if it is in place, the rows are damaged.", "the keyset does not open %s in the store", humanize.Plural(int(other), "secret")))
+		found = append(found, problem("`callbackd fsck` names them. Put the right keyset back; if it is in place, the rows are damaged.", "the keyset does not open %s in the store", humanize.Plural(other, "secret")))
 	}
 	for _, n := range p.live() {
 		if n.Keyset.Primary != 0 && !n.Keyset.Has(p.keys.Primary) {
@@ -91,9 +91,9 @@ func checkKeyset(_ context.Context, p *patient) (found []Finding) {
 		found = append(found, warning("Go on as docs/howto/rotate-the-keys-that-seal-secrets.md says: `callbackd keyset promote`.", "the key %s was added and is not the primary one yet", id))
 	}
 	if p.partly {
-		return orOK(found, "it opens the first %s secrets; `callbackd fsck` opens all", humanize.Number(p.sealed.Secrets))
+		return orOK(found, "only a part was opened (%s); `callbackd fsck` opens all", humanize.Plural(p.sealed.Secrets, "secret"))
 	}
-	return orOK(found, "it opens all %s secrets in the store", humanize.Number(p.sealed.Secrets))
+	return orOK(found, "it opens all secrets in the store (%s)", humanize.Number(p.sealed.Secrets))
 }
 
 // shownFaults is how many faults of the audit log are spelled out.
@@ -115,7 +115,7 @@ func checkAudit(_ context.Context, p *patient) (found []Finding) {
 		found = append(found, problem(remedy, "%s", fault))
 	}
 	if more := p.audit.FaultN - int64(len(found)); more > 0 {
-		found = append(found, problem(remedy, "the audit log has %s more", humanize.Plural(int(more), "fault")))
+		found = append(found, problem(remedy, "the audit log has %s more", humanize.Plural(more, "fault")))
 	}
 	if p.audit.Partly {
 		return append(found, ok("only some of its entries (%s) were verified within %s, in the order of API keys; `callbackd audit verify` verifies all", entries, humanize.Duration(walkTime)))

@@ -28,10 +28,13 @@ func Count(n, limit int) string {
 	return Number(n)
 }
 
-// Plural writes a number of things: "1 attempt", "3 attempts".
-func Plural(n int, thing string) string {
+// Plural writes a number of things: "1 attempt", "3 attempts", "2 deliveries".
+func Plural[T ~int | ~int64](n T, thing string) string {
 	if n == 1 {
 		return "1 " + thing
+	}
+	if stem, ok := strings.CutSuffix(thing, "y"); ok && !strings.ContainsAny(stem[max(0, len(stem)-1):], "aeiou") {
+		return Number(n) + " " + stem + "ies"
 	}
 	return Number(n) + " " + thing + "s"
 }

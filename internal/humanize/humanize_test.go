@@ -26,6 +26,14 @@ func TestOneThingIsSingular(t *testing.T) {
 	}
 }
 
+func TestAPluralOfY(t *testing.T) {
+	for thing, want := range map[string]string{"delivery": "2 deliveries", "entry": "2 entries", "key": "2 keys", "day": "2 days"} {
+		if got := humanize.Plural(int64(2), thing); got != want {
+			t.Errorf("Plural(2, %s) = %q, want %q", thing, got, want)
+		}
+	}
+}
+
 func TestACountSaysThatItStoppedAtItsLimit(t *testing.T) {
 	for n, want := range map[int]string{999: "999", 1000: "≥ 1,000", 1001: "≥ 1,000"} {
 		if got := humanize.Count(n, 1000); got != want {
