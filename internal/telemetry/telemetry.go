@@ -43,14 +43,25 @@ type Signals struct {
 // Read reads the standard variables. It returns an error for a value that is not supported.
 func Read(getenv func(string) string) (s Signals, err error) {
 	s.NoContext = !propagates(getenv("OTEL_PROPAGATORS"))
-	if strings.EqualFold(getenv("OTEL_SDK_DISABLED"), "true") {
+	switch disabled := value(getenv, "OTEL_SDK_DISABLED"); disabled {
+	case "true":
 		return s, nil
+	case "", "false":
+	default:
+		return s, fmt.Errorf("OTEL_SDK_DISABLED is %q; set it to true or false", disabled)
 	}
 	if s.Traces, err = wanted(getenv, "TRACES"); err != nil {
 		return s, err
 	}
-	s.Metrics, err = wanted(getenv, "METRICS")
-	return s, err
+	if s.Metrics, err = wanted(getenv, "METRICS"); err != nil {
+		return s, err
+	}
+	return s, s.check(getenv)
+}
+
+// value returns a variable whose values are names. OpenTelemetry ignores their case.
+func value(getenv func(string) string, name string) string {
+	return strings.ToLower(strings.TrimSpace(getenv(name)))
 }
 
 func propagates(names string) bool {
@@ -68,19 +79,19 @@ func propagates(names string) bool {
 // wanted reports whether a signal is sent: when its exporter is named, or an endpoint for it.
 func wanted(getenv func(string) string, signal string) (bool, error) {
 	name := "OTEL_" + signal + "_EXPORTER"
-	switch exporter := getenv(name); exporter {
+	switch exporter := value(getenv, name); exporter {
 	case "none":
 		return false, nil
 	case "otlp":
 	case "":
-		if getenv("OTEL_EXPORTER_OTLP_ENDPOINT") == "" && getenv("OTEL_EXPORTER_OTLP_"+signal+"_ENDPOINT") == "" {
+		if value(getenv, otlp+"ENDPOINT") == "" && value(getenv, otlp+signal+"_ENDPOINT") == "" {
 			return false, nil
 		}
 	default:
 		return false, fmt.Errorf("%s is %q, which callbackd does not have; set it to otlp or none", name, exporter)
 	}
-	for _, name := range []string{"OTEL_EXPORTER_OTLP_" + signal + "_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"} {
-		switch protocol := getenv(name); protocol {
+	for _, name := range []string{otlp + signal + "_PROTOCOL", otlp + "PROTOCOL"} {
+		switch protocol := value(getenv, name); protocol {
 		case "http/protobuf":
 			return true, nil
 		case "":

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -42,6 +44,50 @@ func TestWhatIsSentComesFromTheEnvironment(t *testing.T) {
 			t.Errorf("%v: %+v, %v; want %+v", c.env, got, err, c.want)
 		case c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)):
 			t.Errorf("%v: %v, want %q", c.env, err, c.err)
+		}
+	}
+}
+
+// A value that cannot be right ends the start, because the SDK would use its default in its
+// place. The message has the variable, and no secret.
+func TestValuesThatCannotBeRightAreRefused(t *testing.T) {
+	empty := filepath.Join(t.TempDir(), "empty.pem")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name    string
+		refused []string
+		taken   []string
+	}{
+		{"OTEL_EXPORTER_OTLP_ENDPOINT", []string{"localhost:4318", "127.0.0.1:4318", "ftp://a", "http://", "http://a b", "http://user:hunter2@a b"}, []string{"https://a:4318/otlp", " http://[::1]:4318 "}},
+		{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", []string{"collector:4318/v1/traces"}, []string{"http://a/v1/traces"}},
+		{"OTEL_EXPORTER_OTLP_HEADERS", []string{"Bearer hunter2", "a b=hunter2", "a=%zzhunter2", "a=b,hunter2", "a=hunter2%0Ab"}, []string{"api-key=hunter2, authorization=Bearer%20hunter2"}},
+		{"OTEL_EXPORTER_OTLP_METRICS_HEADERS", []string{"hunter2"}, []string{"a=b"}},
+		{"OTEL_EXPORTER_OTLP_TIMEOUT", []string{"5s", "-1"}, []string{"5000"}},
+		{"OTEL_EXPORTER_OTLP_COMPRESSION", []string{"zstd"}, []string{"gzip", "none"}},
+		{"OTEL_EXPORTER_OTLP_CERTIFICATE", []string{empty, empty + ".missing"}, nil},
+		{"OTEL_EXPORTER_OTLP_CLIENT_KEY", []string{empty}, nil},
+		{"OTEL_TRACES_SAMPLER", []string{"bogus", "jaeger_remote"}, []string{"always_on", "ParentBased_TraceIDRatio"}},
+		{"OTEL_TRACES_SAMPLER_ARG", []string{"7", "-1", "1%", "NaN"}, []string{"0", "0.01", "1"}},
+		{"OTEL_BSP_MAX_QUEUE_SIZE", []string{"-1", "0", "9000000000000000000", "many"}, []string{"4096"}},
+		{"OTEL_METRIC_EXPORT_INTERVAL", []string{"-5", "1m"}, []string{"1000"}},
+		{"OTEL_SDK_DISABLED", []string{"1", "yes"}, []string{"false", "True"}},
+		{"OTEL_TRACES_EXPORTER", []string{"console"}, []string{"None", " otlp"}},
+	} {
+		env := map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://a", "OTEL_TRACES_SAMPLER": "traceidratio"}
+		for _, value := range c.refused {
+			env[c.name] = value
+			_, err := telemetry.Read(func(name string) string { return env[name] })
+			if err == nil || !strings.HasPrefix(err.Error(), strings.TrimSuffix(c.name, "CLIENT_KEY")) || strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("%s=%q: the error is %v", c.name, value, err)
+			}
+		}
+		for _, value := range c.taken {
+			env[c.name] = value
+			if _, err := telemetry.Read(func(name string) string { return env[name] }); err != nil {
+				t.Errorf("%s=%q: %v", c.name, value, err)
+			}
 		}
 	}
 }
