@@ -97,11 +97,11 @@ func (t typed) fillAuth(a *callbackd.Auth) {
 	}
 }
 
-// readReplacement reads the form that edits a callback. What the form of one for a session
-// leaves out has the server's defaults, as in the API.
-func (t typed) readReplacement(errs formErrors, key *callbackd.Key, old *callbackd.Callback) callbackd.Callback {
+// readReplacement reads the form that edits a callback. It shows the whole setting, so that what is
+// empty has the server's default, and not the one of the key, which may be another one since.
+func (t typed) readReplacement(errs formErrors, old *callbackd.Callback) callbackd.Callback {
 	if !old.OfSession() {
-		return t.readCallback(errs, key)
+		return t.readCallback(errs, nil)
 	}
 	cb := t.with("event", string(old.SampleType())).readCallback(errs, nil)
 	if t["events"] == "" {
@@ -249,7 +249,7 @@ func (c *Console) replaceCallback(w http.ResponseWriter, req *userRequest) error
 	if onlyTries(req) {
 		return c.tryFilter(w, req, p, key)
 	}
-	cb := p.F.readReplacement(p.Errors, key, old)
+	cb := p.F.readReplacement(p.Errors, old)
 	p.Errors.add("headers", callbacks.Unmask(old, &cb))
 	p.Errors.add("", callbacks.UnmaskAuth(old, &cb))
 	if old.OfSession() {

@@ -73,6 +73,25 @@ func TestTheFormOfACallbackIsReadAsTheAPIReadsIt(t *testing.T) {
 	})
 }
 
+// The policy of the key is for callbacks that are created: to save one as it is shown changes nothing.
+func TestAFormThatIsSavedAsItIsChangesNothing(t *testing.T) {
+	s := startSite(t)
+	v, operator := s.visitor(t).signIn(s.Key), s.visitor(t).operator()
+	const address = "http://127.0.0.1:9/hook"
+	s.register(s.Key, client.NewCallback{Event: "SESSION:COMPLETE", Name: "old", URL: address})
+	operator.submit("POST", "/console/keys/"+s.Key.APIKey+"/limits", url.Values{"callback_policy": {`{"ttl":"1h","expect":"2h","rate":7,"timeout":"5s"}`}})
+	_, was := s.setting(t, "old")
+	v.post(fmt.Sprintf("/console/callbacks/%d/edit", was.Callback), url.Values{"url": {address}, "method": {"POST"}, "timeout": {""}, "ttl": {""}, "expect": {""}, "rate": {""}})
+	_, is := s.setting(t, "old")
+	if diff := cmp.Diff(was, is); diff != "" {
+		t.Errorf("the policy changed (-was +is):\n%s", diff)
+	}
+	_, made := v.callbackOf(t, url.Values{"name": {"new"}, "url": {address}})
+	if made.TTL != "1h" || made.Rate != 7 {
+		t.Errorf("a new callback has the ttl %q and the rate %v, want those of the key", made.TTL, made.Rate)
+	}
+}
+
 // The body that is chosen in the form is stored, and chosen again when the callback is edited.
 func TestTheFormHasTheBodyOfTheMessage(t *testing.T) {
 	s := startSite(t)
