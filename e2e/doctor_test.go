@@ -34,7 +34,11 @@ func TestDoctor(t *testing.T) {
 	if n := problems("--max-connections", "1"); n != before+2 {
 		t.Errorf("%d problems with an open keyset and a wrong setting, and %d without", n, before)
 	}
-	out, errs, code := run(t, "doctor", "--data", dir)
+	wrong := command("doctor", "--data", dir)
+	wrong.Env = append(wrong.Environ(), "OTEL_EXPORTER_OTLP_ENDPOINT=localhost:4318")
+	out, errs, code := runCmd(t, wrong)
+	wantExit(t, "doctor", code, 1, out+errs, `problem  settings      OTEL_EXPORTER_OTLP_ENDPOINT is "localhost:4318"`)
+	out, errs, code = run(t, "doctor", "--data", dir)
 	wantExit(t, "doctor", code, 1, out+errs, "problem  permissions   the keyset "+keyset+" has the mode 0644", "→ chmod 600 "+keyset)
 	if code := srv.term(t); code != 0 {
 		t.Errorf("stop: %d", code)

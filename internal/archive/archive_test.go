@@ -3,6 +3,7 @@ package archive_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -130,6 +131,17 @@ func TestVerifyFindsEachFault(t *testing.T) {
 			}
 		}
 	}
+	copyOf := func(from, to string) func(t *testing.T, dir string) {
+		return func(t *testing.T, dir string) {
+			raw, err := os.ReadFile(filepath.Join(dir, from))
+			if err == nil {
+				err = os.WriteFile(filepath.Join(dir, to), raw, 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	replace := func(old, new string) func([]byte) []byte {
 		return func(b []byte) []byte { return bytes.Replace(b, []byte(old), []byte(new), 1) }
 	}
@@ -148,6 +160,11 @@ func TestVerifyFindsEachFault(t *testing.T) {
 		"another last event":     {change(manifest, replace(`"last": "evt_`, `"last": "evt_0`)), first, "from"},
 		"a later format":         {change(manifest, replace(`"format": 1`, `"format": 2`)), manifest, "later version"},
 		"no manifest":            {change(manifest, func([]byte) []byte { return []byte("x") }), manifest, "not a manifest"},
+		"another day":            {change(manifest, replace(`"day": "2026-01-31"`, `"day": "2026-01-30"`)), manifest, "not the manifest"},
+		"another node":           {change(manifest, replace(`"node": "local"`, `"node": "n7"`)), manifest, "not the manifest"},
+		"that of another day":    {copyOf("2026-02-01.local.manifest.json", manifest), manifest, "not the manifest"},
+		"garbage as a file":      {change(first, func(b []byte) []byte { return bytes.Repeat([]byte("\xff\x00garbage"), len(b)) }), first, "another SHA-256"},
+		"a huge window":          {change(first, func(b []byte) []byte { return append([]byte("\x28\xb5\x2f\xfd\x00\xff"), b...) }), first, "another SHA-256"},
 		"a path elsewhere":       {change(manifest, replace(`"file": "`, `"file": "../`)), manifest, "not the manifest"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -175,6 +192,23 @@ func TestVerifyFindsEachFault(t *testing.T) {
 	}
 	if _, err := archive.Verify(t.Context(), filepath.Join(t.TempDir(), "none"), nil); callbackd.KindOf(err) != callbackd.KindSetting {
 		t.Errorf("no directory: %v", err)
+	}
+}
+
+// A verification that is interrupted says so, also in the last file, and calls no file damaged.
+func TestAnInterruptedVerificationFindsNoFault(t *testing.T) {
+	t.Parallel()
+	dir := filled(t)
+	for at := range int64(2) {
+		ctx, cancel := context.WithCancel(t.Context())
+		r, err := archive.Verify(ctx, dir, func(done, _ int64) {
+			if done == at {
+				cancel()
+			}
+		})
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("interrupted in file %d: %+v, %v", at+1, r, err)
+		}
 	}
 }
 

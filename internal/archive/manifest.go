@@ -86,7 +86,7 @@ func readManifest(path string) (*Manifest, error) {
 		return nil, fmt.Errorf("is not a manifest: %w", err)
 	case m.Format > Format:
 		return nil, fmt.Errorf("has the format %d, and this version of callbackd reads up to %d: use a later version", m.Format, Format)
-	case m.Format < 1 || m.Bytes < 0 || m.File != strings.TrimSuffix(filepath.Base(path), manifestEnd)+fileEnd:
+	case m.Format < 1 || m.Bytes < 0 || m.File != m.Day+"."+m.Node+fileEnd || filepath.Base(m.path("")) != filepath.Base(path):
 		return nil, errors.New("is not the manifest of the file beside it")
 	}
 	return &m, nil

@@ -90,6 +90,9 @@ func Verify(ctx context.Context, dir string, tell func(done, total int64)) (*Rep
 			have.note(Added{l.counts(), l.id, l.id})
 			return nil
 		})
+		if errors.Is(err, errStopped) {
+			return nil, err
+		}
 		if err == nil && (have.Counts != m.Counts || have.First != m.First || have.Last != m.Last) {
 			err = fmt.Errorf("has %d events, %d deliveries and %d attempts from %q to %q, and its manifest says %d, %d and %d from %q to %q",
 				have.Events, have.Deliveries, have.Attempts, have.First, have.Last, m.Events, m.Deliveries, m.Attempts, m.First, m.Last)

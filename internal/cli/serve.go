@@ -87,10 +87,6 @@ func (c *serveCmd) config(e *env) (app.Config, error) {
 	if err := c.read(&out); err != nil {
 		return out, err
 	}
-	var err error
-	if out.Signals, err = telemetry.Read(os.Getenv); err != nil {
-		return out, settingf("%v", err)
-	}
 	out.LogBuffer = obs.NewLogBuffer(e.stderr)
 	level, err := obs.ParseLevel(c.LogLevel)
 	if err != nil {
@@ -106,7 +102,8 @@ func (c *serveCmd) config(e *env) (app.Config, error) {
 	return out, nil
 }
 
-// read checks the options that are not plain texts, and reads them.
+// read checks the options that are not plain texts, and the variables of OpenTelemetry, and
+// reads them.
 func (c *serveCmd) read(out *app.Config) (err error) {
 	if err := c.checkLimits(); err != nil {
 		return err
@@ -130,6 +127,9 @@ func (c *serveCmd) read(out *app.Config) (err error) {
 		if out.EventTypes, err = eventtypes.ReadDir(c.EventTypes); err != nil {
 			return settingf("--event-types: %v", err)
 		}
+	}
+	if out.Signals, err = telemetry.Read(os.Getenv); err != nil {
+		return settingf("%v", err)
 	}
 	return c.readIngress(out)
 }
