@@ -115,6 +115,24 @@ func TestConditionsOfTheOtherKinds(t *testing.T) {
 	}
 }
 
+// A certificate that ended and was never replaced is not said to have been replaced, when it
+// is not told any more because of its age.
+func TestACertificateThatStaysExpiredWasNotReplaced(t *testing.T) {
+	cb := &callbackd.Callback{ID: 7, Event: callbackd.Complete, Name: "default", URL: "https://a.example/x"}
+	i := callbackd.OpenIncident(callbackd.CertificateCondition(cb, noon, false, noon.Add(-time.Hour)), nil, noon.Add(-time.Hour))
+	gone := noon.Add(callbackd.CertificateEndsWithin + time.Second)
+	if callbackd.CertificateCondition(cb, noon, false, gone) != nil {
+		t.Fatal("the condition is there after two weeks")
+	}
+	for now := gone; !i.Closed(); now = now.Add(time.Minute) {
+		i.Miss(now, callbackd.EndedWell)
+	}
+	const want = "The certificate of the receiver of the callback default for SESSION:COMPLETE to https://a.example expired at 2026-03-01 12:00:00 UTC, and no other one was seen since. This is not told again."
+	if got := i.Text(); got != want {
+		t.Errorf("the text of the end is %q, want %q", got, want)
+	}
+}
+
 func TestTheTextsOfAllKinds(t *testing.T) {
 	cb := &callbackd.Callback{ID: 7, Event: callbackd.Complete, Name: "default", URL: "https://a.example/x", UpdatedAt: noon, Policy: callbackd.Policy{Expect: time.Hour}}
 	key := *cb
@@ -126,9 +144,12 @@ func TestTheTextsOfAllKinds(t *testing.T) {
 		{callbackd.BacklogCondition(cb, callbackd.CallbackBacklog{Pending: 3, OldestDue: noon}, time.Minute, noon.Add(time.Hour)),
 			"Deliveries to the callback default for SESSION:COMPLETE to https://a.example wait: 3 are pending, and the oldest has been due since 2026-03-01 12:00:00 UTC.",
 			"No delivery to the callback default for SESSION:COMPLETE to https://a.example waits for too long any more."},
-		{callbackd.CertificateCondition(cb, noon, true, noon),
-			"The client certificate of the callback default for SESSION:COMPLETE to https://a.example expires at 2026-03-01 12:00:00 UTC.",
-			"The certificate of the callback default for SESSION:COMPLETE to https://a.example was replaced."},
+		{callbackd.CertificateCondition(cb, noon.Add(time.Hour), true, noon),
+			"The client certificate of the callback default for SESSION:COMPLETE to https://a.example expires at 2026-03-01 13:00:00 UTC.",
+			"The client certificate of the callback default for SESSION:COMPLETE to https://a.example was replaced, or is not used any more."},
+		{callbackd.CertificateCondition(cb, noon.Add(-time.Hour), false, noon),
+			"The certificate of the receiver of the callback default for SESSION:COMPLETE to https://a.example expired at 2026-03-01 11:00:00 UTC.",
+			"The certificate of the receiver of the callback default for SESSION:COMPLETE to https://a.example was replaced, or is not used any more."},
 		{callbackd.SilenceCondition(cb, noon, noon.Add(time.Hour)),
 			"Nothing was accepted for the callback default for SESSION:COMPLETE to https://a.example since 2026-03-01 12:00:00 UTC, which is longer than 1h.",
 			"Something was accepted for the callback default for SESSION:COMPLETE to https://a.example, or nothing is expected any more."},

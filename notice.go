@@ -139,11 +139,10 @@ func (i *Incident) Text() string {
 	case NoticeBacklog:
 		return fmt.Sprintf("Deliveries to t%s wait: %d are pending, and the oldest has been due since %s.", who, f.Pending, noticeTime(f.Since))
 	case NoticeCertificate:
-		whose := "The certificate of the receiver of t" + who
-		if f.Own {
-			whose = "The client certificate of t" + who
+		if !f.EndsAt.After(i.OpenedAt) {
+			return f.certificate() + " expired at " + noticeTime(f.EndsAt) + "."
 		}
-		return whose + " expires at " + noticeTime(f.EndsAt) + "."
+		return f.certificate() + " expires at " + noticeTime(f.EndsAt) + "."
 	case NoticeSilence:
 		return "Nothing was accepted for " + f.expecting(who) + " since " + noticeTime(f.Since) + ", which is longer than " + FormatDuration(f.Expect) + "."
 	case NoticeDisk:
@@ -169,8 +168,10 @@ func (i *Incident) endText() string {
 		return "No delivery to t" + who + " was given up for " + FormatDuration(i.settle()) + "."
 	case i.Topic == TopicBacklog:
 		return "No delivery to t" + who + " waits for too long any more."
+	case i.Topic == TopicCertificate && i.GoneAt.Sub(f.EndsAt) > CertificateEndsWithin:
+		return f.certificate() + " expired at " + noticeTime(f.EndsAt) + ", and no other one was seen since. This is not told again."
 	case i.Topic == TopicCertificate:
-		return "The certificate of t" + who + " was replaced."
+		return f.certificate() + " was replaced, or is not used any more."
 	case i.Topic == TopicSilence:
 		return "Something was accepted for " + f.expecting(who) + ", or nothing is expected any more."
 	case i.Topic == TopicDisk:
@@ -184,6 +185,14 @@ func (i *Incident) endText() string {
 // callback names a callback in a sentence; it begins with "he".
 func (f *IncidentFacts) callback() string {
 	return fmt.Sprintf("he callback %s for %s to %s", f.Name, f.Event, f.Origin)
+}
+
+// certificate names a certificate at the beginning of a sentence.
+func (f *IncidentFacts) certificate() string {
+	if f.Own {
+		return "The client certificate of t" + f.callback()
+	}
+	return "The certificate of the receiver of t" + f.callback()
 }
 
 // expecting names what expects events.
