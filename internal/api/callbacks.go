@@ -264,11 +264,7 @@ func (a *API) replaceCallback(w http.ResponseWriter, c *call) error {
 		return out
 	}
 	show := func(cb *callbackd.Callback) ([]byte, error) { return marshal(replaced(cb)) }
-	siblings, err := a.siblings(c, ev)
-	if err != nil {
-		return err
-	}
-	cb, err := a.Store.ChangeCallback(once(c, http.StatusOK, show), b.Key, b.Event, b.Name, replaceBy(b, siblings, time.Now()))
+	cb, err := a.Store.ChangeCallback(once(c, http.StatusOK, show), b.Key, b.Event, b.Name, replaceBy(b, time.Now()))
 	if err != nil {
 		return c.missing(err, ev)
 	}
@@ -278,18 +274,14 @@ func (a *API) replaceCallback(w http.ResponseWriter, c *call) error {
 	return nil
 }
 
-// replaceBy returns the change that gives a callback the setting next. siblings are the callbacks
-// of its session.
-func replaceBy(next callbackd.Callback, siblings []*callbackd.Callback, at time.Time) func(*callbackd.Callback) error {
+// replaceBy returns the change that gives a callback the setting next.
+func replaceBy(next callbackd.Callback, at time.Time) func(*callbackd.Callback) error {
 	return func(stored *callbackd.Callback) error {
 		next := next
 		if err := callbacks.UnmaskAuth(stored, &next); err != nil {
 			return err
 		}
 		stored.Replace(&next, at)
-		if err := stored.RefuseTwin(siblings); err != nil {
-			return err
-		}
 		return callbacks.Check(stored)
 	}
 }

@@ -25,23 +25,6 @@ func (a *API) admitCallback(c *call, cb *callbackd.Callback) error {
 	return callbacks.CheckForSession(cb)
 }
 
-// siblings returns the callbacks in force of the session that the callback of the call is for;
-// none when it is for an event, or not stored.
-func (a *API) siblings(c *call, ev callbackd.EventType) ([]*callbackd.Callback, error) {
-	if ev != "" {
-		return nil, nil
-	}
-	old, err := a.one(c)
-	if callbackd.KindOf(err) == callbackd.KindNotFound {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	page, err := a.Store.ListCallbacks(c.Context(), store.CallbackQuery{Key: c.key.ID, Session: old.Session})
-	return page.Callbacks, err
-}
-
 // admitGiven is admitCallback of all that events give. Most give none.
 func (a *API) admitGiven(c *call, events []store.NewEvent) error {
 	n := 0

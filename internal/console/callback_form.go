@@ -12,7 +12,6 @@ import (
 	"callbackd/internal/request"
 	"callbackd/internal/safetext"
 	"callbackd/internal/signature"
-	"callbackd/internal/store"
 )
 
 // policyFields are the fields of the form of a callback that say how to deliver.
@@ -252,15 +251,6 @@ func (c *Console) replaceCallback(w http.ResponseWriter, req *userRequest) error
 	cb := p.F.readReplacement(p.Errors, old)
 	p.Errors.add("headers", callbacks.Unmask(old, &cb))
 	p.Errors.add("", callbacks.UnmaskAuth(old, &cb))
-	if old.OfSession() {
-		page, err := c.Store.ListCallbacks(req.Context(), store.CallbackQuery{Key: old.Key, Session: old.Session})
-		if err != nil {
-			return err
-		}
-		next := cb
-		next.ID = old.ID
-		p.Errors.add("url", next.RefuseTwin(page.Callbacks))
-	}
 	return c.saveCallback(w, req, p, key, cb, func(cb callbackd.Callback) (*callbackd.Callback, error) {
 		now := c.now()
 		return c.Store.ChangeCallback(req.Context(), cb.Key, cb.Event, cb.Name, func(stored *callbackd.Callback) error {
@@ -315,11 +305,15 @@ func (c *Console) saveCallback(w http.ResponseWriter, req *userRequest, p *callb
 }
 
 // renderRefusal shows a valid form that cannot be saved now, with the reason.
-// Only the name of a callback can be in conflict with what is stored.
+// The name of a callback can be in conflict with what is stored or, when it is for one session,
+// its URL.
 func (c *Console) renderRefusal(w http.ResponseWriter, p *callbackFormPage, err error) error {
 	field := ""
 	if callbackd.KindOf(err) == callbackd.KindConflict {
 		field = "name"
+		if p.Session != "" {
+			field = "url"
+		}
 	}
 	if internal := p.Errors.add(field, err); internal != nil {
 		return internal

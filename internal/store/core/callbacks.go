@@ -169,6 +169,11 @@ func (s *Store) ChangeCallback(ctx context.Context, key callbackd.KeyID, ev call
 				return err
 			}
 		}
+		if !cb.TwinOf(&before) {
+			if err := s.checkTwins(tx, cb); err != nil {
+				return err
+			}
+		}
 		return audit.changedCallback(tx, &before, cb, stateBefore, released)
 	}, func() {
 		if cb != nil {

@@ -27,6 +27,19 @@ func (s *Store) SessionCallbacks(tx Tx, id store.SessionID) ([]*callbackd.Callba
 	return s.callbacksWhere(tx, "c.key_no = $1 AND c.session = $2 AND c.session IS NOT NULL AND c.deleted_at IS NULL ORDER BY c.no", id.Key, id.SessionKey)
 }
 
+// checkTwins returns an error when a callback that is for a session is the same as another one
+// of the session.
+func (s *Store) checkTwins(tx Tx, cb *callbackd.Callback) error {
+	if !cb.OfSession() || cb.Deleted() {
+		return nil
+	}
+	inForce, err := s.SessionCallbacks(tx, store.SessionID{Key: cb.Key, SessionKey: cb.Session})
+	if err != nil {
+		return err
+	}
+	return cb.RefuseTwin(inForce)
+}
+
 // ForSessions is what follows SELECT in a statement for [Store.ScanForSession], on callbacks c.
 const ForSessions = "c.no, c.key_no, c.session, c.types, c.own_types, c.filter, c.ttl"
 

@@ -19,6 +19,7 @@ var sessionCallbackTests = map[string]func(*suite){
 	"SessionCallbacksAreFew":                (*suite).fewSessionCallbacks,
 	"SessionCallbacksAtOnce":                (*suite).sessionCallbacksAtOnce,
 	"SessionCallbackIsGivenOnce":            (*suite).givenOnce,
+	"SessionCallbacksDoNotBecomeTheSame":    (*suite).sessionCallbackTwins,
 	"SessionCallbackHasItsFilter":           (*suite).sessionFilter,
 	"SessionCallbackChanges":                (*suite).sessionCallbackChanges,
 	"SessionCallbackInOrder":                (*suite).sessionCallbackOrder,
@@ -218,6 +219,38 @@ func (s *suite) givenOnce() {
 	one.Callback = given("https://c.example/h")
 	s.kind(second(s.Accept(s.ctx(), store.Batch{Key: s.key.ID, At: s.at, Events: []store.NewEvent{one}})), callbackd.KindConflict)
 	s.equal("callbacks after an event with its id and another callback", len(s.ofSession("T")), 1)
+}
+
+// sessionCallbackTwins changes two callbacks of a session at the same moment, so that they would be
+// the same.
+func (s *suite) sessionCallbackTwins() {
+	for _, url := range []string{"https://a.example/", "https://b.example/"} {
+		_, err := s.give(given(url), "S")
+		s.must(err)
+	}
+	change := func(cb *callbackd.Callback) error {
+		_, err := s.ChangeCallback(s.ctx(), s.key.ID, "", cb.Name, func(stored *callbackd.Callback) error {
+			next := *stored
+			next.URL = "https://c.example/"
+			stored.Replace(&next, s.at)
+			return nil
+		})
+		return err
+	}
+	var errs [2]error
+	var wg sync.WaitGroup
+	for i, cb := range s.ofSession("S") {
+		wg.Go(func() { errs[i] = change(cb) })
+	}
+	wg.Wait()
+	if kinds := []callbackd.Kind{callbackd.KindOf(errs[0]), callbackd.KindOf(errs[1])}; (errs[0] == nil) == (errs[1] == nil) || !slices.Contains(kinds, callbackd.KindConflict) {
+		s.Errorf("the changes ended with %v and %v, want one success and one conflict", errs[0], errs[1])
+	}
+	for _, cb := range s.ofSession("S") {
+		if cb.URL == "https://c.example/" {
+			s.must(change(cb)) // it stays as it is
+		}
+	}
 }
 
 func (s *suite) sessionFilter() {
