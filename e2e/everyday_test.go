@@ -200,6 +200,17 @@ func TestEverydaySessions(t *testing.T) {
 	}
 	out, errs, code := everyday(t, cl, "sessions", "show", s.SessionKey)
 	wantExit(t, "sessions show", code, 0, out+errs, s.SessionKey, s.Status)
+	out, errs, code = everyday(t, cl, "sessions", "show", "PUB-0123456789")
+	wantExit(t, "sessions show without a session", code, 1, out+errs, "cannot be found")
+	events := make([]client.NewEvent, 201) // more than a page
+	for i := range events {
+		events[i] = client.NewEvent{Event: "SESSION:STATUS_CHANGE", SessionKey: "PUB-0123456789"}
+	}
+	if _, err := cl.PublishAll(t.Context(), events); err != nil {
+		t.Fatal(err)
+	}
+	out, errs, code = everyday(t, cl, "sessions", "show", "PUB-0123456789")
+	wantExit(t, "sessions show of published events", code, 0, out+errs, "PUB-0123456789", "not stored", "#1 ", "#201 ")
 }
 
 func TestEverydayCommandsSayWhatIsWrong(t *testing.T) {

@@ -86,3 +86,25 @@ func TestTextsOfAPlatformMayBeNumbers(t *testing.T) {
 		s.call("POST", "/v1/sessions/"+key+"/"+step.path, step.body).ok(200)
 	}
 }
+
+// The webhooks of the document have every header of a delivery that is not HTTP's own.
+func TestTheDocumentHasEveryHeaderOfADelivery(t *testing.T) {
+	s := start(t)
+	recv := listen(t, nil)
+	s.register("SESSION:COMPLETE", recv.url, "")
+	s.call("POST", "/v1/events", `{"event":"SESSION:COMPLETE","session_key":"ACM-0123456789","test":true}`,
+		set("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), set("tracestate", "vendor=1")).ok(202)
+	sent := recv.next().header
+	described := map[string]bool{"accept": true, "accept-encoding": true, "content-length": true, "content-type": true, "user-agent": true}
+	for _, p := range document.at("webhooks", "SESSION:COMPLETE", "post", "parameters").Content {
+		name := get(document.deref(p), "name").Value
+		if described[name] = true; sent.Get(name) == "" {
+			t.Errorf("the document has the header %s, which was not sent", name)
+		}
+	}
+	for name := range sent {
+		if !described[strings.ToLower(name)] {
+			t.Errorf("the document does not have the header %s", name)
+		}
+	}
+}

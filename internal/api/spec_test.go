@@ -263,8 +263,10 @@ func (s *spec) check(t *testing.T, req *http.Request, body string, strict bool, 
 	}
 }
 
-// generalHeaders are about the message and mean the same in every answer.
-var generalHeaders = []string{"Cache-Control", "Connection", "Content-Length", "Content-Type", "Date", "Vary", "X-Accel-Buffering", "X-Content-Type-Options"}
+// generalHeaders are about the message and mean the same in every answer. Idempotency-Replayed
+// stands with the parameter Idempotency-Key: with a header in each answer, generators would
+// wrap the types of all of them.
+var generalHeaders = []string{"Idempotency-Replayed", "Cache-Control", "Connection", "Content-Length", "Content-Type", "Date", "Vary", "X-Accel-Buffering", "X-Content-Type-Options"}
 
 // withoutMoreSlashes is the request with the path that the document has: doubled
 // slashes, and one at the end, make no difference.

@@ -26,7 +26,7 @@ type replayCmd struct {
 
 type replayStartCmd struct {
 	callFlags
-	State    []string `placeholder:"STATE" help:"Send deliveries in this state: delivered, failed, canceled or expired. Repeat the option for several. Default: failed, or every state with --target or --missing."`
+	State    []string `placeholder:"STATE" help:"Send deliveries in this state: pending (those that wait become due at once), delivered, failed, canceled or expired. Repeat the option for several. Default: failed, or every state with --target or --missing."`
 	Event    string   `help:"Send events of this type only, such as SESSION:STATUS_CHANGE."`
 	Callback string   `help:"Send deliveries to this callback only: its ID, such as 12, or its name together with --event."`
 	Session  string   `placeholder:"KEY" help:"Send events of this session only."`

@@ -1,11 +1,15 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 
+	"callbackd/client"
 	"callbackd/internal/humanize"
+	"callbackd/wire"
 )
 
 type sessionsCmd struct {
@@ -15,7 +19,7 @@ type sessionsCmd struct {
 
 type sessionsFindCmd struct {
 	listFlags
-	Text   string `arg:"" optional:"" help:"Text to find, such as a session key, a VIN or a phone number. Default: all sessions."`
+	Text   string `arg:"" optional:"" help:"Text to find: a part of the session key, of the VIN, or of a name or value of the reference. Default: all sessions."`
 	Status string `env:"CALLBACKD_SESSION_STATUS" help:"Find sessions with this status only, such as COMPLETE."`
 }
 
@@ -44,30 +48,45 @@ type sessionsShowCmd struct {
 	SessionKey string `arg:"" help:"Key of the session."`
 }
 
-// Run shows the session. Its JSON is the session alone.
+// Run shows the session. Its JSON is the session alone. A session that is not stored is shown
+// by its events, which were published.
 func (c *sessionsShowCmd) Run(e *env) error {
 	api, err := c.client()
 	if err != nil {
 		return err
 	}
 	s, err := api.Session(e.ctx, c.SessionKey)
-	if err != nil {
-		return err
-	}
-	if c.JSON {
+	if c.JSON && err == nil {
 		return c.printed(e.stdout, s, nil)
 	}
-	events, err := api.Events(e.ctx, url.Values{"session_key": {c.SessionKey}})
-	if err != nil {
+	var answer *client.Error
+	unknown := errors.As(err, &answer) && answer.Status == http.StatusNotFound
+	if c.JSON || err != nil && !unknown {
 		return err
 	}
-	return c.printed(e.stdout, s, func(w io.Writer) {
-		fmt.Fprintf(w, "%s  %s\n", s.SessionKey, s.Status)
+	page, noEvents := api.SessionEvents(e.ctx, c.SessionKey, "")
+	switch {
+	case unknown && noEvents != nil:
+		return err
+	case unknown:
+		fmt.Fprintf(e.stdout, "%s  not stored; its events were published\n", c.SessionKey)
+	default:
+		fmt.Fprintf(e.stdout, "%s  %s\n", s.SessionKey, s.Status)
 		if v := s.Vehicle; v != nil && v.VIN != nil {
-			fmt.Fprintf(w, "VIN %s\n", *v.VIN)
+			fmt.Fprintf(e.stdout, "VIN %s\n", *v.VIN)
 		}
-		for _, ev := range events.Data {
-			fmt.Fprintf(w, "  #%d\t%s\t%s\t%s\t%s\n", ev.Sequence, humanize.Time(ev.AcceptedAt), ev.ID, ev.Event, humanize.Plural(len(ev.Deliveries), "delivery"))
+	}
+	for err = noEvents; err == nil; page, err = api.SessionEvents(e.ctx, c.SessionKey, *page.Next) {
+		printSessionEvents(e.stdout, page.Data)
+		if page.Next == nil {
+			return nil
 		}
-	})
+	}
+	return err
+}
+
+func printSessionEvents(w io.Writer, events []wire.SessionEvent) {
+	for _, ev := range events {
+		fmt.Fprintf(w, "  #%d  %s  %s  %s  %s\n", ev.Sequence, humanize.Time(ev.AcceptedAt), ev.ID, ev.Event, humanize.Plural(len(ev.Deliveries), "delivery"))
+	}
 }
