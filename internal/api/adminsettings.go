@@ -3,6 +3,7 @@ package api
 import (
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"callbackd"
@@ -62,11 +63,7 @@ func (a *API) applySettings(w http.ResponseWriter, c *call) error {
 		if err != nil {
 			return err
 		}
-		for i := range changes {
-			if cb := changes[i].After; cb != nil {
-				a.Dispatcher.CallbackChanged(cb.ID)
-			}
-		}
+		a.tellOf(changes)
 	}
 	out, err := show(nil)
 	if err != nil {
@@ -74,6 +71,25 @@ func (a *API) applySettings(w http.ResponseWriter, c *call) error {
 	}
 	answerRaw(w, http.StatusOK, out)
 	return nil
+}
+
+// maxTelling is how many homes are told at a time: each may take a moment to answer.
+const maxTelling = 64
+
+// tellOf tells the homes of callbacks that were changed, and waits for them.
+func (a *API) tellOf(changes []callbackd.SettingsChange) {
+	var telling sync.WaitGroup
+	slots := make(chan struct{}, maxTelling)
+	for i := range changes {
+		if cb := changes[i].After; cb != nil {
+			slots <- struct{}{}
+			telling.Go(func() {
+				defer func() { <-slots }()
+				a.Dispatcher.CallbackChanged(cb.ID)
+			})
+		}
+	}
+	telling.Wait()
 }
 
 // shownPlan returns a plan with the warnings about the callbacks that it changes.

@@ -89,6 +89,7 @@ type Member struct {
 	renewals  chan renewal  // the latest renewal, until divide takes it
 	claimed   chan struct{} // has a value after this node claimed shards
 	outbox    outbox
+	changes   changes
 	lease     lease
 
 	mu          sync.Mutex

@@ -239,22 +239,50 @@ func TestWhatIsNoMessageIsIgnored(t *testing.T) {
 // cache that may be a moment old.
 func TestACallbackThatChangedElsewhereIsReadAgain(t *testing.T) {
 	m, c := node5()
-	receive(m, message{Kind: kindChanged, Key: 1, Callback: 10})
+	receive(m, message{Kind: kindChanged, Key: 1, Callback: 10}) // of a version that does not wait
 	wantCalls(t, c, "Renew", "CallbackChanged 10")
+	wantSent(t, m)
+	receive(m, message{Kind: kindChanged, Key: 1, Callback: 10, From: 9, Number: 3})
+	wantCalls(t, c, "Renew", "CallbackChanged 10")
+	wantSent(t, m, `9 [{"k":"told","n":3}]`)
+	receive(m, message{Kind: kindChanged, Key: 2, Callback: 20, From: 7, Number: 4})
+	wantCalls(t, c)
+	wantSent(t, m, `9 [{"k":"changed","h":1,"y":2,"c":20,"f":7,"n":4}]`)
 }
 
-// The home of a callback is told of its change, here or by a message.
+// The home of a callback is told of its change, here or by a message. A change at another node
+// returns when the home has got it, so that what is sent afterwards is sent by it, or after a
+// moment when no home answers.
 func TestTheHomeIsToldOfAChangedCallback(t *testing.T) {
-	m, c := node5()
-	m.CallbackChanged(10)
-	wantCalls(t, c, "CallbackChanged 10")
-	wantSent(t, m)
-	m.CallbackChanged(20)
-	wantCalls(t, c)
-	wantSent(t, m, `9 [{"k":"changed","y":2,"c":20}]`)
-	m.CallbackChanged(30)
-	wantCalls(t, c)
-	wantSent(t, m, `0 [{"k":"changed","h":3,"y":3,"c":30}]`)
+	synctest.Test(t, func(t *testing.T) {
+		m, c := node5()
+		m.CallbackChanged(10)
+		wantCalls(t, c, "CallbackChanged 10")
+		wantSent(t, m)
+
+		returned := false
+		go func() { m.CallbackChanged(20); returned = true }()
+		synctest.Wait()
+		wantCalls(t, c)
+		wantSent(t, m, `9 [{"k":"changed","y":2,"c":20,"f":5,"n":1}]`)
+		receive(m, message{Kind: kindTold, Number: 9})
+		if synctest.Wait(); returned {
+			t.Error("the change returns before the home has got it")
+		}
+		receive(m, message{Kind: kindTold, Number: 1}, message{Kind: kindTold, Number: 1})
+		if synctest.Wait(); !returned {
+			t.Error("the change does not return when the home has got it")
+		}
+
+		began := time.Now()
+		m.CallbackChanged(30)
+		if took := time.Since(began); took != changeTimeout {
+			t.Errorf("without a home the change takes %v, want %v", took, changeTimeout)
+		}
+		wantCalls(t, c)
+		wantSent(t, m, `0 [{"k":"changed","h":3,"y":3,"c":30,"f":5,"n":2}]`)
+		receive(m, message{Kind: kindTold, Number: 2}) // too late
+	})
 }
 
 // What is accepted here goes to this node's engine, in order, or as a message to the

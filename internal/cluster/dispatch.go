@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"callbackd"
@@ -92,13 +93,61 @@ func messageOf(kind string, d *callbackd.Delivery) message {
 	return msg
 }
 
-// CallbackChanged makes the engine of a callback's home read its setting again.
+// changeTimeout is how long CallbackChanged waits for the home. A home that is alive answers
+// within milliseconds. One that does not may be dead, and so start no attempt.
+const changeTimeout = 250 * time.Millisecond
+
+// CallbackChanged makes the engine of a callback's home read its setting again. It returns
+// when no attempt begins there with an older setting, or after changeTimeout.
 func (m *Member) CallbackChanged(id callbackd.CallbackID) {
 	key := m.keyOf(id)
 	if m.isHere(key) {
 		m.options.Engine.CallbackChanged(id)
-	} else {
-		m.tellHome(message{Kind: kindChanged, Key: key, Callback: id})
+		return
+	}
+	number, told := m.changes.begin()
+	defer m.changes.end(number)
+	m.tellHome(message{Kind: kindChanged, Key: key, Callback: id, From: m.ID(), Number: number})
+	over, stop := m.clock.Timer(changeTimeout)
+	defer stop()
+	select {
+	case <-told:
+	case <-over:
+	}
+}
+
+// changes are the calls of CallbackChanged that wait for another node.
+type changes struct {
+	mu      sync.Mutex
+	last    uint64
+	waiting map[uint64]chan struct{}
+}
+
+func (c *changes) begin() (number uint64, told <-chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.waiting == nil {
+		c.waiting = map[uint64]chan struct{}{}
+	}
+	c.last++
+	done := make(chan struct{}, 1)
+	c.waiting[c.last] = done
+	return c.last, done
+}
+
+func (c *changes) end(number uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.waiting, number)
+}
+
+// told ends the wait of a call. Any that has ended is ignored.
+func (c *changes) told(number uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	select {
+	case c.waiting[number] <- struct{}{}:
+	default:
 	}
 }
 

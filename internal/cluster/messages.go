@@ -16,6 +16,7 @@ const (
 	kindResend  = "retry"   // a person resent a delivery
 	kindReplay  = "replay"  // a replay made a delivery due
 	kindChanged = "changed" // a callback's setting changed
+	kindTold    = "told"    // the home has got that a callback's setting changed
 	kindShards  = "shards"  // shards changed hands; to all nodes
 	kindRescan  = "rescan"  // messages were lost; to all nodes
 )
@@ -32,6 +33,8 @@ type message struct {
 	AtOnce   bool                 `json:"t,omitempty"` // it is a test-send
 	Due      int64                `json:"d,omitempty"` // milliseconds since 1970
 	Replay   callbackd.ReplayID   `json:"r,omitempty"`
+	From     callbackd.NodeID     `json:"f,omitempty"` // the node that waits for the answer
+	Number   uint64               `json:"n,omitempty"` // of what it waits for
 }
 
 const (
@@ -220,6 +223,8 @@ func (m *Member) handle(msg *message) {
 	case kindShards:
 		m.shardNews.Add(1)
 		m.refreshSoon()
+	case kindTold:
+		m.changes.told(msg.Number)
 	case kindRescan:
 		m.work.Go(func() {
 			if err := m.options.Engine.Rescan(m.ctx); err != nil {
@@ -278,5 +283,8 @@ func (m *Member) handleOwn(msg *message) {
 	case kindChanged:
 		m.options.Store.Renew()
 		m.options.Engine.CallbackChanged(msg.Callback)
+		if msg.From != 0 {
+			m.outbox.add(msg.From, message{Kind: kindTold, Number: msg.Number})
+		}
 	}
 }
