@@ -26,6 +26,10 @@ import (
 // needs, several times.
 const maxWindow = 64 << 20
 
+// maxLine bounds the memory that a line takes: a small file can be unpacked to a line without
+// an end. An event with thousands of attempts is far below it.
+const maxLine = 1 << 30
+
 // Fault says what is wrong with a file.
 type Fault struct {
 	File    string `json:"file"`
@@ -184,8 +188,10 @@ func lines(ctx context.Context, in io.Reader, f func(*line) error) error {
 	defer d.Close()
 	text := bufio.NewReaderSize(d, 256<<10)
 	for n := 1; ; n++ {
-		raw, err := text.ReadBytes('\n')
+		raw, err := readLine(text, maxLine)
 		switch {
+		case errors.Is(err, errTooLong):
+			return fmt.Errorf("line %d has more than %d MiB, which no event has", n, maxLine>>20)
 		case err == io.EOF && len(raw) == 0:
 			return nil
 		case err == io.EOF:
@@ -203,6 +209,24 @@ func lines(ctx context.Context, in io.Reader, f func(*line) error) error {
 		}
 		if err := errors.Join(ctx.Err(), f(&l)); err != nil {
 			return errors.Join(errStopped, err)
+		}
+	}
+}
+
+// errTooLong is the error of a line that is longer than it may be.
+var errTooLong = errors.New("the line is too long")
+
+// readLine reads a line of up to most bytes with its end. Without an end it returns what there
+// is, and why.
+func readLine(in *bufio.Reader, most int) (line []byte, err error) {
+	for {
+		part, err := in.ReadSlice('\n')
+		if len(line)+len(part) > most {
+			return nil, errTooLong
+		}
+		line = append(line, part...)
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return line, err
 		}
 	}
 }
