@@ -141,6 +141,16 @@ func (c *Console) follow(req *userRequest, sub *live.Subscription, wants func(*l
 			out.event("heartbeat", "")
 		case <-tick.C:
 			n, rows := sample(sub, wants)
+			if len(rows) > 0 || time.Since(since) >= time.Second {
+				// After the rows were taken, so that a login that has ended gets none from later on.
+				still, err := c.authenticate(req.Request)
+				if err != nil {
+					continue // the heartbeat ends the stream when that lasts
+				}
+				if still == nil {
+					return
+				}
+			}
 			for i := range rows {
 				receiver := c.receiverName(req, rows[i].Delivery.Callback)
 				out.event("row", liveRowText(&rows[i], receiver, Base(c.Public)))

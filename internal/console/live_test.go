@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"callbackd"
+	"callbackd/client"
 	"callbackd/internal/console"
 	"callbackd/internal/live"
 )
@@ -45,6 +46,38 @@ func TestTheLiveTailSaysWhetherItShowsASample(t *testing.T) {
 	} {
 		if got := console.RateText(c.total, c.shown, c.in); got != c.want {
 			t.Errorf("%d of %d in %v is %q, want %q", c.shown, c.total, c.in, got, c.want)
+		}
+	}
+}
+
+// A login that has ended gets no attempt on a stream that it has opened before, and its stream
+// ends.
+func TestALoginThatEndedSeesNoFurtherAttempt(t *testing.T) {
+	onBothStores(t, aLoginThatEndedSeesNoFurtherAttempt)
+}
+
+func aLoginThatEndedSeesNoFurtherAttempt(t *testing.T, s *site) {
+	r := newReceiver(t)
+	s.register(s.Key, client.NewCallback{Event: string(callbackd.Complete), URL: r.URL})
+	v := s.visitor(t).signIn(s.Key)
+	req, err := http.NewRequestWithContext(t.Context(), "GET", s.URL+"/console/deliveries/stream", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := v.http.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	lines := bufio.NewScanner(res.Body)
+	if !lines.Scan() || lines.Text() != "event: hello" {
+		t.Fatalf("the stream begins with %q, %s", lines.Text(), res.Status)
+	}
+	v.post("/console/sign-out", nil)
+	s.Publish(s.Key, callbackd.Complete, "S", map[string]any{})
+	for lines.Scan() {
+		if lines.Text() == "event: row" {
+			t.Fatal("it shows an attempt after the sign-out")
 		}
 	}
 }
