@@ -92,7 +92,11 @@ func readBatch(w http.ResponseWriter, c *call) (b store.Batch, many bool, err er
 		return b, true, err
 	}
 	b.Events = make([]store.NewEvent, 1)
-	return b, false, readEvent(body, &b.Events[0], b.At)
+	err = readEvent(body, &b.Events[0], b.At)
+	if err != nil && request.IsForm(c.Header.Get("Content-Type"), body) {
+		err = callbackd.Invalid("An event is published as JSON, not as a form. Send an object with event, session_key and data.")
+	}
+	return b, false, err
 }
 
 // published returns how many of the events are tests.
@@ -137,10 +141,13 @@ func readEvents(body []byte, at time.Time) ([]store.NewEvent, error) {
 		return nil, callbackd.Invalid("The body %v.", err)
 	}
 	if len(items) == 0 || len(items) > callbackd.MaxBatch {
-		return nil, callbackd.Invalid("The array has %d events; 1 to %d are allowed.", len(items), callbackd.MaxBatch)
+		return nil, callbackd.Invalid("The array has %s events; 1 to %s are allowed.", humanize.Number(len(items)), humanize.Number(callbackd.MaxBatch))
 	}
 	out := make([]store.NewEvent, len(items))
 	for i, item := range items {
+		if item.Kind() != '{' {
+			return nil, callbackd.Invalid("Event %d of the array must be a JSON object.", i+1)
+		}
 		if err := readEvent(item, &out[i], at); err != nil {
 			return nil, callbackd.Invalid("Event %d of the array: %v", i+1, err)
 		}

@@ -48,7 +48,7 @@ func aBatchIsAllOrNothing(t *testing.T, on func(*setup)) {
 		`{"event":"SESSION:DONE","session_key":"A"}`:              `Event 3 of the array: event "SESSION:DONE" is not supported`,
 		`{"event":"SESSION:COMPLETE","session_key":"A","data":7}`: "Event 3 of the array: data must be a JSON object.",
 		`{"event":"SESSION:COMPLETE","session_key":"A","id":7}`:   "Event 3 of the array: id must be a string, not 7.",
-		`"x"`: "Event 3 of the array: The body must be a JSON object.",
+		`"x"`: "Event 3 of the array must be a JSON object.",
 		`{"event":"SESSION:COMPLETE","session_key":"` + strings.Repeat("x", 65) + `"}`: "Event 3 of the array: session_key",
 	} {
 		s.call("POST", "/v1/events", `[`+good+`,`+good+`,`+bad+`]`).says(400, says)
@@ -60,8 +60,8 @@ func aBatchIsAllOrNothing(t *testing.T, on func(*setup)) {
 		t.Errorf("%d events of refused batches are stored", len(l.Data))
 	}
 	many := func(n int) string { return "[" + strings.TrimSuffix(strings.Repeat(good+",", n), ",") + "]" }
-	s.call("POST", "/v1/events", many(callbackd.MaxBatch+1)).says(400, "The array has 1001 events; 1 to 1000 are allowed.")
-	s.call("POST", "/v1/events", `[]`).says(400, "The array has 0 events; 1 to 1000 are allowed.")
+	s.call("POST", "/v1/events", many(callbackd.MaxBatch+1)).says(400, "The array has 1,001 events; 1 to 1,000 are allowed.")
+	s.call("POST", "/v1/events", `[]`).says(400, "The array has 0 events; 1 to 1,000 are allowed.")
 	all := decode[[]wire.Accepted](s.call("POST", "/v1/events", many(callbackd.MaxBatch)).ok(202))
 	if len(all) != callbackd.MaxBatch {
 		t.Fatalf("%d events are accepted, want %d", len(all), callbackd.MaxBatch)

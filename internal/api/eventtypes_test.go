@@ -107,7 +107,8 @@ func TestReceiversGetWhatTheDocumentShows(t *testing.T) {
 	for _, typ := range callbackd.SessionEvents {
 		s := s.as(s.newKey("acme", false)) // a key has few test-sends at once
 		s.register(string(typ), recv.url, "")
-		s.call("POST", "/v1/callbacks/"+string(typ)+"/test", "").ok(200)
+		s.call("POST", "/v1/callbacks/"+string(typ)+"/test", "",
+			set("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), set("tracestate", "vendor=1")).ok(200)
 		got := recv.next()
 		request := root.Get("webhooks", string(typ), "post")
 		described := http.Header{}
@@ -116,7 +117,7 @@ func TestReceiversGetWhatTheDocumentShows(t *testing.T) {
 		}
 		for name := range got.header {
 			_, ok := described[name]
-			if ours := strings.HasPrefix(name, "Webhook-") || strings.HasPrefix(name, "Callback-"); ours && !ok {
+			if ours := strings.HasPrefix(name, "Webhook-") || strings.HasPrefix(name, "Callback-") || strings.HasPrefix(name, "Trace"); ours && !ok {
 				t.Errorf("%s: the document does not describe the header %s", typ, name)
 			}
 		}

@@ -87,24 +87,21 @@ func TestTextsOfAPlatformMayBeNumbers(t *testing.T) {
 	}
 }
 
-// The webhooks of the document have every header of a delivery that is not HTTP's own.
-func TestTheDocumentHasEveryHeaderOfADelivery(t *testing.T) {
+// What clients often get wrong is told with what to do instead.
+func TestCommonMistakesAreToldWhatToDo(t *testing.T) {
 	s := start(t)
-	recv := listen(t, nil)
-	s.register("SESSION:COMPLETE", recv.url, "")
-	s.call("POST", "/v1/events", `{"event":"SESSION:COMPLETE","session_key":"ACM-0123456789","test":true}`,
-		set("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), set("tracestate", "vendor=1")).ok(202)
-	sent := recv.next().header
-	described := map[string]bool{"accept": true, "accept-encoding": true, "content-length": true, "content-type": true, "user-agent": true}
-	for _, p := range document.at("webhooks", "SESSION:COMPLETE", "post", "parameters").Content {
-		name := get(document.deref(p), "name").Value
-		if described[name] = true; sent.Get(name) == "" {
-			t.Errorf("the document has the header %s, which was not sent", name)
+	form := set("Content-Type", "application/x-www-form-urlencoded; charset=utf-8")
+	event := `{"event":"SESSION:COMPLETE","session_key":"ACM-0123456789"`
+	s.call("POST", "/v1/events", "event=SESSION%3ACOMPLETE&session_key=ACM-0123456789", form).says(400, "as JSON, not as a form")
+	s.call("POST", "/v1/events", event+`}`, form).ok(202) // as curl names what is no form
+	s.call("POST", "/v1/events", event+`,"x":1}`, form).says(400, `Unknown member "x"`)
+	for _, path := range []string{"/v1/events", "/v1/callbacks"} {
+		for _, body := range []string{"\xff\xfe{\x00}\x00", "{\x00}\x00", event + ",\"data\":{\"a\":\"\xe9\"}}"} {
+			s.call("POST", path, body).says(400, "send it in UTF-8")
 		}
 	}
-	for name := range sent {
-		if !described[strings.ToLower(name)] {
-			t.Errorf("the document does not have the header %s", name)
-		}
-	}
+	s.call("GET", "/v1/events?since=2026-01-02T15:04:05+02:00", "").says(400, "since", "write + as %2B")
+	s.call("GET", "/v1/events?since=2026-01-02T15:04:05%2B02:00", "").ok(200)
+	s.call("GET", "/v1/events?since=2026-01-02+15:04:05", "").ok(200) // a space, as many write it
+	s.call("GET", "/v1/events?since=the+day+before", "").says(400, "since must be a time such as")
 }

@@ -67,6 +67,12 @@ func (b Body) Object() (text strictjson.Value, o Object, err error) {
 	return text, o, nil
 }
 
+// IsForm reports whether a body is a form, by its content type and its beginning.
+func IsForm(contentType string, body []byte) bool {
+	kind, _, _ := mime.ParseMediaType(contentType)
+	return kind == "multipart/form-data" || kind == "application/x-www-form-urlencoded" && !looksLikeJSON(body)
+}
+
 func readForm(contentType string, body []byte) (fields []formField, isForm bool, err error) {
 	kind, params, _ := mime.ParseMediaType(contentType)
 	switch kind {

@@ -277,6 +277,17 @@ func tooFewSeconds(text string) bool {
 	return err == nil && n != 0 && n < leastSeconds
 }
 
+// lostPlus reports whether a text is a time whose offset had a +, which means a space in a
+// query.
+func lostPlus(text string) bool {
+	at := strings.LastIndexByte(text, ' ')
+	if at < 0 {
+		return false
+	}
+	_, err := signature.ParseTimestamp(text[:at] + "+" + text[at+1:])
+	return err == nil
+}
+
 // Time reads a time since 1970, in any form that [signature.ParseTimestamp]
 // reads or that a browser sends.
 func Time(name string, to *time.Time) Field {
@@ -294,6 +305,9 @@ func Time(name string, to *time.Time) Field {
 				break
 			}
 			at, err = time.Parse(layout, text)
+		}
+		if err != nil && v.Lenient && lostPlus(text) {
+			return callbackd.Invalid("%s has a space where the + of the offset was. In a query, write + as %%2B.", v.Name)
 		}
 		if err != nil || at.Before(time.Unix(0, 0)) || tooFewSeconds(text) {
 			return v.must("a time such as 2026-01-02T15:04:05Z, or Unix seconds")

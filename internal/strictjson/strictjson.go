@@ -145,6 +145,13 @@ func explain(err error) error {
 	if strings.Contains(text, "EOF") {
 		text = "ends in the middle"
 	}
+	// The zero bytes and the byte order mark are those of UTF-16.
+	for _, sign := range []string{"invalid UTF-8", `'\x00'`, `'\xff'`, `'\xfe'`} {
+		if strings.Contains(text, sign) {
+			text += "; send it in UTF-8"
+			break
+		}
+	}
 	return fmt.Errorf("is not valid JSON: %s", text)
 }
 
