@@ -105,6 +105,16 @@ func (a *API) catchUp(w http.ResponseWriter, c *call, f *eventsQuery) error {
 	if err != nil {
 		return err
 	}
+	if f.wait > 0 {
+		// The key is read after the events, as for a stream.
+		key, err := a.Store.Key(c.Context(), c.key.APIKey)
+		if err != nil {
+			return err
+		}
+		if !key.InForce(time.Now()) {
+			return callbackd.Errorf(callbackd.KindUnauthorized, "The API key was revoked or has expired since this call began.")
+		}
+	}
 	next := reader.cursor.String()
 	out := wire.EventList{Data: []wire.Event{}, Next: &next}
 	for _, ev := range events {

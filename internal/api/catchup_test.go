@@ -82,6 +82,40 @@ func aPollIsWokenByAnEvent(t *testing.T, on func(*setup)) {
 	}
 }
 
+// watching tells when a call begins to wait for events.
+type watching struct {
+	store.Store
+	begun chan struct{}
+}
+
+func (w watching) Watch(key callbackd.KeyID) (changed <-chan struct{}, stop func()) {
+	changed, stop = w.Store.Watch(key)
+	w.begun <- struct{}{}
+	return changed, stop
+}
+
+// A poll that waits while its key is revoked does not get what is accepted after that.
+func TestAPollEndsWithItsKey(t *testing.T) { onBothStores(t, aPollEndsWithItsKey) }
+
+func aPollEndsWithItsKey(t *testing.T, on func(*setup)) {
+	begun := make(chan struct{}, 1)
+	s := start(t, on, func(c *setup) { c.wrap = func(s store.Store) store.Store { return watching{s, begun} } })
+	got := make(chan reply)
+	go func() { got <- s.call("GET", "/v1/events?after=now&wait=30", "") }()
+	<-begun
+	if err := s.store.ChangeKey(t.Context(), s.key.APIKey, func(k *callbackd.Key) error {
+		k.Revoke(time.Now())
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.store.Accept(t.Context(), store.Batch{Key: s.key.ID, At: time.Now(), Events: []store.NewEvent{{Type: callbackd.Complete, Session: "S", Data: []byte("{}")}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	(<-got).says(401, "revoked or has expired")
+}
+
 // The server's deadline of writing is for answers; a stream outlasts it.
 func TestAStreamOutlastsTheServersDeadline(t *testing.T) {
 	t.Parallel()                    // it waits
