@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -170,6 +171,8 @@ func TestCallsAreAnsweredAtTheHomeOfTheirKey(t *testing.T) {
 		{"the operator's list", operator, "/console/deliveries", nil, 200, false},
 		{"the operator's page of a callback", operator, fmt.Sprint("/console/callbacks/", list[0].ID), nil, 200, true},
 		{"the operator's page of a delivery", operator, "/console/deliveries/" + delivery, nil, 200, true},
+		{"the operator's live tail", operator, "/console/deliveries/live", nil, 200, false},
+		{"the operator's live tail of a callback", operator, fmt.Sprint("/console/deliveries/live?callback=", list[0].ID), nil, 200, true},
 		{"the operator's page of an event", operator, "/console/events/" + ev.ID, nil, 200, true},
 		{"a callback that is none", operator, "/console/callbacks/999", nil, 404, false},
 		{"the nodes", operator, "/console/nodes", nil, 200, false},
@@ -189,6 +192,58 @@ func TestCallsAreAnsweredAtTheHomeOfTheirKey(t *testing.T) {
 	if n, _ := forwarded(t, home); n != "0" {
 		t.Errorf("the home has forwarded %s calls of its own key", n)
 	}
+}
+
+// What the operator sees of a delivery as it happens comes from the home, whichever node the
+// page is from. Only the live tail of all keys says that it is of one node.
+func TestADeliveryIsLiveAtEachNode(t *testing.T) {
+	t.Parallel()
+	home, other, key := twoNodes(t)
+	cl := &client.Client{Base: other.URL(), Account: key.Account, APIKey: key.APIKey, APISecret: key.Secret.Reveal()}
+	if _, err := cl.CreateCallback(t.Context(), client.NewCallback{Event: "SESSION:STATUS_CHANGE", URL: "http://" + home.nodeListener.address}); err != nil {
+		t.Fatal(err)
+	}
+	ev, err := cl.Publish(t.Context(), client.NewEvent{Event: "SESSION:STATUS_CHANGE", SessionKey: "S"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := home.store.ListCallbacks(t.Context(), store.CallbackQuery{Key: key.ID})
+	if err != nil || len(page.Callbacks) != 1 {
+		t.Fatalf("%d callbacks, %v", len(page.Callbacks), err)
+	}
+	callback := page.Callbacks[0].ID
+	delivery := "dlv_" + strings.TrimPrefix(ev.ID, "evt_") + fmt.Sprint("-", callback)
+	operator := signedIn(t, other, url.Values{"as": {"operator"}, "token": {operatorToken}})
+	for query, one := range map[string]bool{"": true, "?key=" + key.APIKey: false, fmt.Sprint("?callback=", callback): false} {
+		if _, body := get(t, operator, other.URL()+"/console/deliveries/live"+query); strings.Contains(body, "the attempts of one node") != one {
+			t.Errorf("that the live tail%s is of one node: want %v\n%s", query, one, body)
+		}
+	}
+
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, "GET", other.URL()+"/console/deliveries/stream?delivery="+delivery, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := operator.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	lines := bufio.NewScanner(res.Body)
+	if !lines.Scan() { // the page listens now
+		t.Fatal(lines.Err())
+	}
+	if _, err := cl.RetryDelivery(ctx, delivery); err != nil {
+		t.Fatal(err)
+	}
+	for lines.Scan() {
+		if strings.Contains(lines.Text(), delivery) {
+			return
+		}
+	}
+	t.Errorf("the attempt is not shown: %v", lines.Err())
 }
 
 // signedIn returns a browser that is signed in at a node.

@@ -26,7 +26,20 @@ func (c *Console) KeyOf(r *http.Request) callbackd.KeyID {
 		return c.keyNamed(r, apiKey)
 	}
 	id, _, _ := strings.Cut(rest, "/")
+	if kind == "deliveries" && (id == "live" || id == "stream") {
+		return c.ownerOfLive(r)
+	}
 	return c.ownerOf(r, kind, id)
+}
+
+// ownerOfLive returns the key of the delivery or the callback whose attempts a live page shows:
+// only its home has them as they happen.
+func (c *Console) ownerOfLive(r *http.Request) callbackd.KeyID {
+	q := r.URL.Query()
+	if id := q.Get("delivery"); id != "" {
+		return c.ownerOf(r, "deliveries", id)
+	}
+	return c.ownerOf(r, "callbacks", q.Get("callback"))
 }
 
 func (c *Console) keyNamed(r *http.Request, apiKey string) callbackd.KeyID {

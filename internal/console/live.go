@@ -35,7 +35,7 @@ type livePage struct {
 	Kept         typed // the filter of the list, which the form of this page keeps
 	Callbacks    []*callbackd.Callback
 	Back, Stream string
-	Others       int // nodes whose attempts the page does not show
+	Others       int // nodes whose attempts the page does not show; 0 when one key's are asked for
 }
 
 // liveFields are the fields of the filter of the live tail: those of the list, and failures,
@@ -63,11 +63,13 @@ func (c *Console) livePage(w http.ResponseWriter, req *userRequest) error {
 	if readDeliveryQuery(list, s.KeyID, p.Errors); len(p.Errors) > 0 {
 		return c.render(w, http.StatusBadRequest, "live", p)
 	}
-	nodes, err := c.Nodes(req.Context())
-	if err != nil {
-		return err
+	if s.KeyID == store.AllKeys && f["callback"] == "" { // else the home of the key answers
+		nodes, err := c.Nodes(req.Context())
+		if err != nil {
+			return err
+		}
+		p.Others = max(0, len(nodes)-1)
 	}
-	p.Others = max(0, len(nodes)-1)
 	return c.render(w, http.StatusOK, "live", p)
 }
 
