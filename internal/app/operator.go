@@ -1,10 +1,10 @@
 package app
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -15,7 +15,9 @@ import (
 	"callbackd"
 	"callbackd/internal/console"
 	"callbackd/internal/front"
+	"callbackd/internal/humanize"
 	"callbackd/internal/obs"
+	"callbackd/internal/request"
 	"callbackd/internal/store"
 	"callbackd/wire"
 )
@@ -124,23 +126,42 @@ func (o *operator) setLevel(w http.ResponseWriter, r *http.Request) {
 		answerJSON(w, http.StatusUnauthorized, wire.Message{Message: "The log level needs the operator token (Authorization: Bearer …), or a one-time token of `callbackd log-level`."})
 		return
 	}
-	var in wire.LogLevel
-	body := json.NewDecoder(io.LimitReader(r.Body, maxLevelBody))
-	body.DisallowUnknownFields()
-	err = body.Decode(&in)
-	var next slog.Level
-	if err == nil {
-		next, err = obs.ParseLevel(in.Level)
-	}
+	next, err := readLevel(r)
 	if err == nil && o.level == nil {
-		err = errors.New("the log level of this server cannot be changed")
+		err = callbackd.Invalid("The log level of this server cannot be changed.")
 	}
 	if err != nil {
-		answerJSON(w, http.StatusBadRequest, wire.Message{Message: `Send {"level": "debug"}, or info, warn or error: ` + err.Error() + "."})
+		answerJSON(w, http.StatusBadRequest, wire.Message{Message: callbackd.Sentence(err)})
 		return
 	}
 	o.changeLevel(r, next)
 	answerJSON(w, http.StatusOK, wire.LogLevel{Level: obs.LevelName(next)})
+}
+
+// readLevel reads the body of a call that sets the log level, as every body is read.
+func readLevel(r *http.Request) (next slog.Level, err error) {
+	raw, err := io.ReadAll(io.LimitReader(r.Body, maxLevelBody+1))
+	if err != nil {
+		return 0, callbackd.Invalid("The body did not arrive completely.")
+	}
+	if len(raw) > maxLevelBody {
+		return 0, callbackd.Invalid("The body is larger than %s bytes.", humanize.Number(maxLevelBody))
+	}
+	body, err := request.ReadBody(r.Header.Get("Content-Type"), bytes.TrimPrefix(raw, []byte("\ufeff")))
+	if err != nil {
+		return 0, err
+	}
+	_, object, err := body.Object()
+	if err != nil {
+		return 0, err
+	}
+	var name string
+	err = object.Strict("A log level").Read(request.Choice("level", &name, obs.LevelNames()).Required())
+	if err != nil {
+		return 0, err
+	}
+	next, err = obs.ParseLevel(name)
+	return next, err
 }
 
 // changeLevel changes the log level, and audits that. It does so too while the store does not

@@ -78,6 +78,10 @@ func TestOnlyTheOperatorChangesTheLogLevel(t *testing.T) {
 		{`{"level":"loud"}`, "Bearer " + operatorToken, 400, slog.LevelDebug},
 		{`{"levle":"info"}`, "Bearer " + operatorToken, 400, slog.LevelDebug},
 		{``, "Bearer " + operatorToken, 400, slog.LevelDebug},
+		{`{"level":"info","level":"error"}`, "Bearer " + operatorToken, 400, slog.LevelDebug},
+		{`{"level":"info"} {}`, "Bearer " + operatorToken, 400, slog.LevelDebug},
+		{`[5]`, "Bearer " + operatorToken, 400, slog.LevelDebug},
+		{"\ufeff" + `{"level":"debug"}`, "Bearer " + operatorToken, 200, slog.LevelDebug},
 		{`{"level":"error"}`, "Bearer " + once, 200, slog.LevelError},
 		{`{"level":"info"}`, "Bearer " + once, 401, slog.LevelError},
 		{`{"level":"info"}`, "bearer " + operatorToken, 200, slog.LevelInfo},
@@ -86,8 +90,8 @@ func TestOnlyTheOperatorChangesTheLogLevel(t *testing.T) {
 			t.Errorf("%s with %q: %d and level %s, want %d and %s", v.body, v.authorization, got, level.Level(), v.status, v.level)
 		}
 	}
-	if n := strings.Count(s.log.String(), "the log level was changed until the next start"); n != 3 {
-		t.Errorf("%d changes are in the log, want 3:\n%s", n, s.log.String())
+	if n := strings.Count(s.log.String(), "the log level was changed until the next start"); n != 4 {
+		t.Errorf("%d changes are in the log, want 4:\n%s", n, s.log.String())
 	}
 	var changes []string
 	for _, e := range slices.Backward(s.levelChanges()) {

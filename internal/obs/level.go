@@ -9,9 +9,20 @@ import (
 	"time"
 )
 
+var levels = []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError}
+
+// LevelNames returns the names that [ParseLevel] reads.
+func LevelNames() []string {
+	names := make([]string, len(levels))
+	for i, l := range levels {
+		names[i] = LevelName(l)
+	}
+	return names
+}
+
 // ParseLevel reads the name of a log level: debug, info, warn or error.
 func ParseLevel(name string) (slog.Level, error) {
-	for _, l := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
+	for _, l := range levels {
 		if name == LevelName(l) {
 			return l, nil
 		}
