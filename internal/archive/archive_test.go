@@ -175,6 +175,9 @@ func TestVerifyFindsEachFault(t *testing.T) {
 			if len(r.Faults) != 1 || r.Faults[0].File != c.file || !strings.Contains(r.Faults[0].Message, c.says) {
 				t.Errorf("the faults are %v, want one of %s that says %q", r.Faults, c.file, c.says)
 			}
+			if len(r.Unfinished) > 0 {
+				t.Errorf("%v has a fault, and is said to have only more than its manifest says", r.Unfinished)
+			}
 			var out bytes.Buffer
 			err := archive.Cat(t.Context(), dir, archive.Filter{Since: day.Add(8 * time.Hour)}, &out)
 			counted := name == "another count" || name == "another last event"

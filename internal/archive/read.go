@@ -106,7 +106,8 @@ func Verify(ctx context.Context, dir string, tell func(done, total int64)) (*Rep
 		}
 		r.add(have.Counts)
 		r.Bytes += m.Bytes
-		if info, err := os.Stat(filepath.Join(dir, m.File)); err == nil && info.Size() > m.Bytes {
+		// Of a damaged file nobody knows what the rest is.
+		if info, stat := os.Stat(filepath.Join(dir, m.File)); err == nil && stat == nil && info.Size() > m.Bytes {
 			r.Unfinished = append(r.Unfinished, m.File)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"callbackd/internal/archive"
 	"callbackd/internal/humanize"
 	"callbackd/internal/progress"
+	"callbackd/internal/safetext"
 )
 
 type archiveCmd struct {
@@ -39,7 +40,7 @@ func (c *archiveVerifyCmd) Run(e *env) error {
 		err = json.NewEncoder(e.stdout).Encode(r)
 	} else {
 		for _, f := range r.Faults {
-			fmt.Fprintf(e.stdout, "%s: %s\n", f.File, f.Message)
+			fmt.Fprintf(e.stdout, "%s: %s\n", safetext.Line(f.File), safetext.Replace(f.Message))
 		}
 		for _, name := range r.Unfinished {
 			fmt.Fprintf(e.stdout, "%s: has a write that was interrupted or is under way; its events are still in the store\n", name)

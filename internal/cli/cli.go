@@ -17,6 +17,7 @@ import (
 
 	"callbackd"
 	"callbackd/internal/app"
+	"callbackd/internal/safetext"
 	"callbackd/internal/store"
 
 	"github.com/alecthomas/kong"
@@ -122,19 +123,25 @@ func withHelp(err error) string {
 	return fmt.Sprintf("%s%s `%s --help`", text, see, command)
 }
 
+// printError prints why a command failed. The text may have what a server answered and names
+// of files, which must not control the terminal.
+func printError(stderr io.Writer, text string) {
+	fmt.Fprintln(stderr, "callbackd:", safetext.Replace(text))
+}
+
 // Main runs the command in args and returns the exit code.
 func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	code := -1
 	parser, err := newParser(&root{}, stdout, stderr, func(c int) { code = c })
 	if err != nil {
-		fmt.Fprintln(stderr, "callbackd:", err)
+		printError(stderr, err.Error())
 		return exitSetting
 	}
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
 	if err := adoptOldNames(); err != nil {
-		fmt.Fprintln(stderr, "callbackd:", err)
+		printError(stderr, err.Error())
 		return exitSetting
 	}
 	empty := unsetEmpty(parser.Model)
@@ -149,12 +156,12 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = checkEmpty(k, empty)
 	}
 	if err != nil {
-		fmt.Fprintln(stderr, "callbackd:", withHelp(err))
+		printError(stderr, withHelp(err))
 		return exitSetting
 	}
 	fromProfile, err := useProfile(k)
 	if err != nil {
-		fmt.Fprintln(stderr, "callbackd:", err)
+		printError(stderr, err.Error())
 		return exitCode(err)
 	}
 	settings := settingsOf(k, fromProfile)
@@ -178,7 +185,7 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return int(e)
 	case err != nil:
 		printed := make(chan struct{})
-		go func() { fmt.Fprintln(stderr, "callbackd:", err); close(printed) }()
+		go func() { printError(stderr, err.Error()); close(printed) }()
 		select {
 		case <-printed:
 		case <-time.After(exitWait):
