@@ -174,6 +174,8 @@ func TestCallsAreAnsweredAtTheHomeOfTheirKey(t *testing.T) {
 		{"the operator's live tail", operator, "/console/deliveries/live", nil, 200, false},
 		{"the operator's live tail of a callback", operator, fmt.Sprint("/console/deliveries/live?callback=", list[0].ID), nil, 200, true},
 		{"the operator's page of an event", operator, "/console/events/" + ev.ID, nil, 200, true},
+		{"the operator's page of a session", operator, "/console/sessions/S", nil, 200, true},
+		{"the operator's sessions", operator, "/console/sessions", nil, 200, false},
 		{"a callback that is none", operator, "/console/callbacks/999", nil, 404, false},
 		{"the nodes", operator, "/console/nodes", nil, 200, false},
 	} {

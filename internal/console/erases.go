@@ -179,7 +179,7 @@ func (c *Console) eraseSession(w http.ResponseWriter, req *userRequest) error {
 	if err != nil {
 		return err
 	}
-	ids, err := c.sessionsWithKey(req, s.KeyID, req.PathValue("session"))
+	ids, err := c.sessionsWithKey(req.Context(), s.KeyID, req.PathValue("session"))
 	if err != nil {
 		return err
 	}

@@ -75,6 +75,14 @@ func (c *Console) ownerOf(r *http.Request, kind, text string) callbackd.KeyID {
 		if replay, err := c.Store.Replay(r.Context(), store.AllKeys, id); err == nil {
 			return replay.Key
 		}
+	case "sessions":
+		if text == "" { // the list
+			return 0
+		}
+		if ids, err := c.sessionsWithKey(r.Context(), store.AllKeys, text); err == nil && len(ids) == 1 {
+			return ids[0].Key
+		}
+		return 0
 	case "keys":
 		return c.keyNamed(r, text)
 	}

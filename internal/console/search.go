@@ -1,6 +1,7 @@
 package console
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
@@ -182,7 +183,7 @@ func (c *Console) sessionsNamed(req *userRequest, key callbackd.KeyID, text stri
 		return nil, nil
 	}
 	for _, name := range []string{text, strings.ToUpper(text)} {
-		ids, err := c.sessionsWithKey(req, key, name)
+		ids, err := c.sessionsWithKey(req.Context(), key, name)
 		if err != nil {
 			return nil, err
 		}
@@ -204,13 +205,13 @@ func (c *Console) sessionsNamed(req *userRequest, key callbackd.KeyID, text stri
 
 // sessionsWithKey returns the sessions with a session key: one for each API key
 // that created the session or published events of it.
-func (c *Console) sessionsWithKey(req *userRequest, key callbackd.KeyID, name string) ([]store.SessionID, error) {
-	page, err := c.Store.ListSessions(req.Context(), store.SessionQuery{Key: key, SessionKey: name, Limit: store.MaxPage})
+func (c *Console) sessionsWithKey(ctx context.Context, key callbackd.KeyID, name string) ([]store.SessionID, error) {
+	page, err := c.Store.ListSessions(ctx, store.SessionQuery{Key: key, SessionKey: name, Limit: store.MaxPage})
 	if err != nil {
 		return nil, err
 	}
 	found := appendSessionIDs(nil, page.Sessions)
-	events, err := c.Store.LatestEvents(req.Context(), []store.SessionID{{Key: key, SessionKey: name}}, 1)
+	events, err := c.Store.LatestEvents(ctx, []store.SessionID{{Key: key, SessionKey: name}}, 1)
 	if err != nil {
 		return nil, err
 	}

@@ -55,7 +55,7 @@ func (c *Console) session(w http.ResponseWriter, req *userRequest) error {
 			return errPageNotFound
 		}
 	}
-	ids, err := c.sessionsWithKey(req, s.KeyID, name)
+	ids, err := c.sessionsWithKey(req.Context(), s.KeyID, name)
 	if err != nil {
 		return err
 	}
