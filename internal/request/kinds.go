@@ -4,14 +4,12 @@ import (
 	"bytes"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"callbackd"
 	"callbackd/internal/humanize"
-	"callbackd/internal/signature"
 	"callbackd/internal/strictjson"
 )
 
@@ -232,107 +230,6 @@ func Flag(name string, to *bool) Field {
 	}}
 }
 
-// Duration reads a duration within limits: a text such as "30s" or "1d12h", or
-// a number of seconds.
-func Duration(name string, to *time.Duration, least, most time.Duration) Field {
-	return Field{Name: name, Read: func(v Value) error {
-		if v.Lenient && v.empty() {
-			return nil
-		}
-		d, ok := v.duration(most)
-		if !ok || d < least || d > most {
-			return v.must("a duration from %s to %s, such as %q", callbackd.FormatDuration(least), callbackd.FormatDuration(most),
-				callbackd.FormatDuration(min(max(30*time.Second, least), most)))
-		}
-		*to = d
-		return nil
-	}}
-}
-
-func (v Value) duration(most time.Duration) (time.Duration, bool) {
-	if digits, ok := v.number(); ok {
-		if seconds, ok := float(digits); ok {
-			return time.Duration(seconds * float64(time.Second)), seconds >= 0 && seconds <= most.Seconds()
-		}
-	}
-	text, ok := v.text()
-	if !ok {
-		return 0, false
-	}
-	d, err := callbackd.ParseDuration(text)
-	return d, err == nil
-}
-
-// browserTimes are what a browser's fields for a time and a date send, in UTC.
-var browserTimes = []string{"2006-01-02T15:04", "2006-01-02"}
-
-// leastSeconds is the least number that [Time] reads as seconds after 1970, in 1973, besides 0.
-// Somebody who writes 2027 or 20270102 does not mean so many seconds: a cancellation since that
-// time would cancel everything.
-const leastSeconds = 100_000_000
-
-// tooFewSeconds reports whether a text is a number that cannot be meant as seconds after 1970.
-func tooFewSeconds(text string) bool {
-	n, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
-	return err == nil && n != 0 && n < leastSeconds
-}
-
-// lostPlus reports whether a text is a time whose offset had a +, which means a space in a
-// query.
-func lostPlus(text string) bool {
-	at := strings.LastIndexByte(text, ' ')
-	if at < 0 {
-		return false
-	}
-	_, err := signature.ParseTimestamp(text[:at] + "+" + text[at+1:])
-	return err == nil
-}
-
-// Time reads a time since 1970, in any form that [signature.ParseTimestamp]
-// reads or that a browser sends.
-func Time(name string, to *time.Time) Field {
-	return Field{Name: name, Read: func(v Value) error {
-		text, ok := v.text()
-		if !ok {
-			return v.must("a string")
-		}
-		if v.Lenient && text == "" {
-			return nil
-		}
-		at, err := signature.ParseTimestamp(text)
-		for _, layout := range browserTimes {
-			if err == nil {
-				break
-			}
-			at, err = time.Parse(layout, text)
-		}
-		if err != nil && v.Lenient && lostPlus(text) {
-			return callbackd.Invalid("%s has a space where the + of the offset was. In a query, write + as %%2B.", v.Name)
-		}
-		if err != nil || at.Before(time.Unix(0, 0)) || tooFewSeconds(text) {
-			return v.must("a time such as 2026-01-02T15:04:05Z, or Unix seconds")
-		}
-		*to = at
-		return nil
-	}}
-}
-
-// Instant reads one moment, as RFC 3339 writes it: a date, a time and an offset from UTC.
-// It takes nothing that somebody could understand in another way, such as a time without an
-// offset, and keeps milliseconds.
-func Instant(name string, to *time.Time) Field {
-	return Field{Name: name, Read: func(v Value) error {
-		text, ok := v.text()
-		var at time.Time
-		// Go reads a comma before the fraction too.
-		if !ok || strings.Contains(text, ",") || at.UnmarshalText([]byte(text)) != nil || at.Before(time.Unix(0, 0)) {
-			return v.must("a time with an offset from UTC, as RFC 3339 writes it, such as 2026-01-02T15:04:05Z or 2026-01-02T17:04:05.250+02:00")
-		}
-		*to = at.UTC().Truncate(time.Millisecond)
-		return nil
-	}}
-}
-
 // Status reads the status of an answer, such as 404, or a class of them, such
 // as 5xx, which is stored as its first digit.
 func Status(name string, to *int) Field {
@@ -421,89 +318,4 @@ func RawObject[T ~[]byte](name string, to *T, most int) Field {
 
 func tooLarge(name string, most int) error {
 	return callbackd.Invalid("%s is larger than %s bytes.", name, humanize.Number(most))
-}
-
-// Object reads the value as an object the way PAVE's clients send one: as an
-// object or a string that holds one. null and an empty array, which is PHP's
-// empty object, have no members. It returns the bytes of the object as well.
-func (v Value) Object() (strictjson.Value, Object, error) {
-	text, members, err := strictjson.LenientObject(v.JSON)
-	switch {
-	case err == nil:
-		o := Members(members)
-		o.lenient = v.Lenient
-		return text, o, nil
-	case text.Kind() == '{':
-		return nil, Object{}, callbackd.Invalid("%s %v.", v.Name, err)
-	}
-	return nil, Object{}, callbackd.Invalid("%s must be a JSON object, or a string that holds one.", v.Name)
-}
-
-// Nested reads the object called name, whose members messages call name.member.
-// An absent one has no members.
-func (o Object) Nested(name string) (Object, error) {
-	v, ok := o.Get(name)
-	if !ok {
-		return Object{lenient: o.lenient}, nil
-	}
-	return v.Inner()
-}
-
-// Inner reads the value as an object whose members messages call v.Name.member.
-func (v Value) Inner() (Object, error) {
-	_, inner, err := v.Object()
-	for i := range inner.members {
-		inner.members[i].label = v.Name + "." + inner.members[i].name
-	}
-	return inner, err
-}
-
-// Adopt returns o with the members of outer that have one of the names: older clients
-// send them next to the object. A member that stands in both places is refused.
-func (o Object) Adopt(outer Object, names ...string) (Object, error) {
-	members := slices.Clone(o.members)
-	for _, m := range outer.members {
-		if m.value.IsNull() || !slices.Contains(names, m.name) {
-			continue
-		}
-		if inner, both := o.Get(m.name); both {
-			return o, callbackd.Invalid("%s and %s are both given. Leave out %s.", inner.Name, m.label, m.label)
-		}
-		members = append(members, m)
-	}
-	o.members = members
-	return o, nil
-}
-
-// Flatten returns the object with the members of its containers in their
-// place: clients send both {"vehicle":{"vin":"…"}} and {"vin":"…"}. containers
-// lists the names of containers by where they may stand; "" is the object
-// itself. Of two members with one name the nested one counts. Members that
-// are null are left out.
-func (o Object) Flatten(containers map[string][]string) (Object, error) {
-	flat := Object{lenient: o.lenient, refuse: o.refuse}
-	err := flat.add(o, "", containers)
-	return flat, err
-}
-
-func (o *Object) add(from Object, container string, containers map[string][]string) error {
-	inside := containers[container]
-	for _, m := range from.members {
-		if !m.value.IsNull() && !slices.Contains(inside, m.name) {
-			o.members = append(o.members, m)
-		}
-	}
-	for _, m := range from.members {
-		if m.value.IsNull() || !slices.Contains(inside, m.name) {
-			continue
-		}
-		_, inner, err := Value{Name: m.label, JSON: m.value, Lenient: from.lenient}.Object()
-		if err != nil {
-			return err
-		}
-		if err := o.add(inner, m.name, containers); err != nil {
-			return err
-		}
-	}
-	return nil
 }
