@@ -155,21 +155,25 @@ func aCallbackOfASessionIsChanged(t *testing.T, s *site) {
 	if err := cl.Do(ctx, "POST", "/v1/events", twin, &struct{}{}); err != nil {
 		t.Fatal(err)
 	}
-	for want, wrong := range map[string]url.Values{
-		"has this url with the same ev": {"url": {"https://twin.example/"}},
-		"Choose at least one event":     {"events": nil},
-		"events":                        {"events": {"SESSION:NOTHING"}},
-		"events must name each event o": {"events": {"SESSION:COMPLETE", "SESSION:COMPLETE"}},
-		"Enter the URL":                 {"url": {""}},
+	for _, c := range []struct {
+		wrong  url.Values
+		status int
+		want   string
+	}{
+		{url.Values{"url": {"https://twin.example/"}}, http.StatusConflict, "has this url with the same ev"},
+		{url.Values{"events": nil}, http.StatusBadRequest, "Choose at least one event"},
+		{url.Values{"events": {"SESSION:NOTHING"}}, http.StatusBadRequest, "events"},
+		{url.Values{"events": {"SESSION:COMPLETE", "SESSION:COMPLETE"}}, http.StatusBadRequest, "events must name each event o"},
+		{url.Values{"url": {""}}, http.StatusBadRequest, "Enter the URL"},
 	} {
 		bad := url.Values{"url": form["url"], "method": form["method"], "events": form["events"]}
-		for name, value := range wrong {
+		for name, value := range c.wrong {
 			bad[name] = value
 		}
 		a := v.submit("POST", page+"/edit", bad)
 		wellBuilt(t, page+"/edit", a)
-		if a.StatusCode != http.StatusBadRequest || !strings.Contains(words(t, a), want) {
-			t.Errorf("%v is answered with %s and without %q: %s", wrong, a.Status, want, words(t, a))
+		if a.StatusCode != c.status || !strings.Contains(words(t, a), c.want) {
+			t.Errorf("%v is answered with %s and without %q: %s", c.wrong, a.Status, c.want, words(t, a))
 		}
 	}
 	if got := stored(); fmt.Sprint(got.Data.Events) != "[SESSION:COMPLETE SESSION:NOTE_INSERT]" {
