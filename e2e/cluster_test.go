@@ -376,7 +376,6 @@ func TestNodesSurviveEachOther(t *testing.T) {
 	c.more(100)
 
 	t.Log("PostgreSQL crashes")
-	c.disturbed()
 	if err := c.pg.Signal(syscall.SIGQUIT); err != nil {
 		t.Fatal(err)
 	}
@@ -384,6 +383,7 @@ func TestNodesSurviveEachOther(t *testing.T) {
 	if err := c.pg.Run(); err != nil {
 		t.Fatal(err)
 	}
+	c.disturbed() // afterwards, because nodes go on sending until they notice
 	c.more(100)
 
 	t.Log("a rolling restart")
