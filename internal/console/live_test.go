@@ -50,6 +50,25 @@ func TestTheLiveTailSaysWhetherItShowsASample(t *testing.T) {
 	}
 }
 
+// liveTail opens the stream of the live tail, which has begun, and returns its lines.
+func (v *visitor) liveTail(t *testing.T) *bufio.Scanner {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), "GET", v.site.URL+"/console/deliveries/stream", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := v.http.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { res.Body.Close() })
+	lines := bufio.NewScanner(res.Body)
+	if !lines.Scan() || lines.Text() != "event: hello" {
+		t.Fatalf("the stream begins with %q, %s", lines.Text(), res.Status)
+	}
+	return lines
+}
+
 // A login that has ended gets no attempt on a stream that it has opened before, and its stream
 // ends.
 func TestALoginThatEndedSeesNoFurtherAttempt(t *testing.T) {
@@ -60,19 +79,7 @@ func aLoginThatEndedSeesNoFurtherAttempt(t *testing.T, s *site) {
 	r := newReceiver(t)
 	s.register(s.Key, client.NewCallback{Event: string(callbackd.Complete), URL: r.URL})
 	v := s.visitor(t).signIn(s.Key)
-	req, err := http.NewRequestWithContext(t.Context(), "GET", s.URL+"/console/deliveries/stream", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	res, err := v.http.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	lines := bufio.NewScanner(res.Body)
-	if !lines.Scan() || lines.Text() != "event: hello" {
-		t.Fatalf("the stream begins with %q, %s", lines.Text(), res.Status)
-	}
+	lines := v.liveTail(t)
 	v.post("/console/sign-out", nil)
 	s.Publish(s.Key, callbackd.Complete, "S", map[string]any{})
 	for lines.Scan() {
@@ -87,19 +94,7 @@ func TestAStopEndsLivePages(t *testing.T) { onBothStores(t, aStopEndsLivePages) 
 
 func aStopEndsLivePages(t *testing.T, s *site) {
 	v := s.visitor(t).signIn(s.Key)
-	req, err := http.NewRequest("GET", s.URL+"/console/deliveries/stream", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	res, err := v.http.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	lines := bufio.NewScanner(res.Body)
-	if !lines.Scan() || lines.Text() != "event: hello" {
-		t.Fatalf("the stream begins with %q, %s", lines.Text(), res.Status)
-	}
+	lines := v.liveTail(t)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := s.App.Stop(ctx); err != nil {
